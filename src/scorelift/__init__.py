@@ -1,0 +1,41 @@
+"""scorelift: a sentence becomes a textured 3-D asset, by distilling a frozen 2-D text-to-image diffusion model.
+
+>>> import scorelift
+>>> run = scorelift.generate("a red mushroom", out="mushroom")  # doctest: +SKIP
+>>> run.path / "asset.glb"  # doctest: +SKIP
+PosixPath('mushroom/asset.glb')
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .core.errors import ScoreliftError
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .engine.generate import generate
+    from .engine.outputs import export
+    from .engine.run import Run
+    from .priors.registry import load_prior
+    from .recipes import RECIPES, find_recipe
+
+__all__ = ["RECIPES", "Run", "ScoreliftError", "__version__", "export", "find_recipe", "generate", "load_prior"]
+
+_HOMES = {
+    "generate": "engine.generate",
+    "export": "engine.outputs",
+    "Run": "engine.run",
+    "load_prior": "priors.registry",
+    "RECIPES": "recipes",
+    "find_recipe": "recipes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the rest on first use, so that `import scorelift` is quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scorelift' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,1 @@
+"""Stateless maths: diffusion conversions, cameras, lights, scalar schedules, errors."""

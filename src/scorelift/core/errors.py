@@ -1,0 +1,39 @@
+"""The one error type users see, and helpers that phrase it: name, expected, got, remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ScoreliftError(Exception):
+    """Bad input or a state the user can mend. The command line prints it without a traceback (exit code 2)."""
+
+
+def bad(name: str, *, expected: str, got: object, remedy: str = "") -> ScoreliftError:
+    """Return the error for one bad value, in the house's form: name, expected, got, remedy."""
+    shown = repr(got) if isinstance(got, str) else str(got)
+    tail = f" {remedy}" if remedy else ""
+    return ScoreliftError(f"{name}: expected {expected}, got {shown}.{tail}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise bad(name, expected="a number above 0", got=value)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise unless `low <= value <= high`."""
+    if not (math.isfinite(value) and low <= value <= high):
+        raise bad(name, expected=f"a number in [{low:g}, {high:g}]", got=value)
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise unless `value` is one of `choices`; suggest the nearest."""
+    known = list(choices)
+    if value not in known:
+        near = get_close_matches(value, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        raise bad(name, expected="one of " + ", ".join(known), got=value, remedy=hint)

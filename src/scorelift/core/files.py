@@ -1,0 +1,93 @@
+"""Files that are whole or absent: atomic writes, and nested state as safetensors + JSON (never pickle)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import ScoreliftError
+
+_TENSOR = "__tensor__"
+_KEYS = "__pairs__"
+_TUPLE = "__tuple__"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Save nested dicts, lists and tuples of tensors and plain values in one safetensors file, atomically.
+
+    The structure and plain values go into the file's metadata as JSON; tensors keep dtype and bits.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def pack(value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            tensors[name] = value.detach().contiguous().cpu().clone()
+            return {_TENSOR: name}
+        if isinstance(value, Mapping):
+            if all(isinstance(key, str) for key in value):
+                return {key: pack(item, f"{name}.{key}") for key, item in value.items()}
+            return {_KEYS: [[key, pack(item, f"{name}.{key}")] for key, item in value.items()]}
+        if isinstance(value, list | tuple):
+            items = [pack(item, f"{name}.{i}") for i, item in enumerate(value)]
+            return items if isinstance(value, list) else {_TUPLE: items}
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(f"{name}: cannot save a {type(value).__name__}")
+
+    metadata = {"state": json.dumps(pack(state, "state"))}
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Load what `save_state` wrote.
+
+    Raises:
+        ScoreliftError: if the file is missing, truncated or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            if "state" not in metadata:
+                raise ScoreliftError(f"{path}: expected a state file of scorelift, got other safetensors.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ScoreliftError(f"{path}: no such file.") from error
+    except (SafetensorError, OSError) as error:
+        raise ScoreliftError(f"{path}: damaged ({error}). Remove it and use an older checkpoint.") from error
+
+    def unpack(value: Any) -> Any:
+        if isinstance(value, list):
+            return [unpack(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if _TENSOR in value:
+            return tensors[value[_TENSOR]]
+        if _TUPLE in value:
+            return tuple(unpack(item) for item in value[_TUPLE])
+        if _KEYS in value:
+            return {key: unpack(item) for key, item in value[_KEYS]}
+        return {key: unpack(item) for key, item in value.items()}
+
+    return unpack(json.loads(metadata["state"]))

@@ -1,0 +1,98 @@
+"""Random cameras, lights and shading: the distributions a recipe names, drawn with an explicit generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .cameras import Cameras, direction, fov_for_size, orbit
+from .errors import bad, check_range
+from .lights import Lights
+
+
+def _check_span(name: str, span: tuple[float, float], low: float, high: float) -> None:
+    if not low <= span[0] <= span[1] <= high:
+        raise bad(name, expected=f"low <= high within [{low:g}, {high:g}]", got=span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrbitSampler:
+    """Cameras around the object, any azimuth, far enough and zoomed so that it fills most of the frame."""
+
+    elevation_deg: tuple[float, float] = (-10.0, 50.0)
+    high_elevation_deg: tuple[float, float] = (50.0, 88.0)
+    high_share: float = 0.28
+    "Share of the cameras drawn from the high band."
+    distance: tuple[float, float] = (2.0, 4.2)
+    fill: tuple[float, float] = (0.68, 0.98)
+    "Height of a ball of `radius` around the target, as a fraction of the picture."
+    radius: float = 0.8
+    target_std: float = 0.05
+    even: bool = True
+    "Several cameras drawn together stand evenly around the object, from a random first azimuth."
+
+    def __post_init__(self) -> None:
+        _check_span("elevation_deg", self.elevation_deg, -90, 90)
+        _check_span("high_elevation_deg", self.high_elevation_deg, -90, 90)
+        _check_span("distance", self.distance, self.radius, 1e3)
+        _check_span("fill", self.fill, 0.05, 4)
+        check_range("high_share", self.high_share, 0, 1)
+
+    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras."""
+
+        def uniform(span: tuple[float, float]) -> Tensor:
+            return span[0] + (span[1] - span[0]) * torch.rand(n, generator=generator)
+
+        high = torch.rand(n, generator=generator) < self.high_share
+        elevation = torch.where(~high, uniform(self.elevation_deg), uniform(self.high_elevation_deg))
+        distance, fill = uniform(self.distance), uniform(self.fill)
+        target = self.target_std * torch.randn(n, 3, generator=generator)
+        azimuth = uniform((0, 360))
+        if self.even:
+            azimuth = azimuth[:1] + 360 / n * torch.arange(n) + (azimuth - azimuth[:1]) / n
+        return orbit(elevation, azimuth % 360, distance, fov_for_size(self.radius, distance, fill), target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightSampler:
+    """One light a camera, usually on the camera's side: direction ~ camera direction + N(0, spread^2)."""
+
+    spread: float = 0.6
+    distance: float = 3.0
+    ambient: tuple[float, float] = (0.4, 0.8)
+
+    def __post_init__(self) -> None:
+        _check_span("ambient", self.ambient, 0, 1)
+
+    def draw(self, cameras: Cameras, generator: torch.Generator) -> Lights:
+        """Draw a light for each camera."""
+        toward = direction(cameras.elevation_deg, cameras.azimuth_deg)
+        toward = toward + self.spread * torch.randn(toward.shape, generator=generator)
+        position = self.distance * torch.nn.functional.normalize(toward, dim=-1)
+        low, high = self.ambient
+        return Lights(position, low + (high - low) * torch.rand(len(cameras), generator=generator))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadingSampler:
+    """Albedo only at first, then shaded with a probability, a part of that textureless. Ref: DreamFusion App. A.2."""
+
+    albedo_until: float = 0.07
+    "Progress up to which only albedo is rendered."
+    shaded: float = 0.75
+    textureless: float = 0.5
+    "Share of the shaded pictures without colour."
+
+    def __post_init__(self) -> None:
+        for name in ("albedo_until", "shaded", "textureless"):
+            check_range(name, getattr(self, name), 0, 1)
+
+    def draw(self, progress: float, generator: torch.Generator) -> str:
+        """The shading of a step: "albedo", "shaded" or "textureless"."""
+        lit, bare = torch.rand(2, generator=generator).tolist()
+        if progress < self.albedo_until or lit >= self.shaded:
+            return "albedo"
+        return "textureless" if bare < self.textureless else "shaded"

@@ -1,0 +1,47 @@
+"""Scalars that change over a run, as functions of its progress in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value throughout."""
+
+    value: float
+
+    def at(self, progress: float) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """From `start` to `end` between two moments, straight or (with `log`) straight in the logarithm; flat outside."""
+
+    start: float
+    end: float
+    begin: float = 0.0
+    until: float = 1.0
+    log: bool = False
+
+    def at(self, progress: float) -> float:
+        share = min(max((progress - self.begin) / max(self.until - self.begin, 1e-12), 0.0), 1.0)
+        if self.log:
+            return math.exp(math.log(self.start) * (1 - share) + math.log(self.end) * share)
+        return self.start * (1 - share) + self.end * share
+
+
+@dataclass(frozen=True)
+class Steps:
+    """`values[i]` from moment `moments[i]` on; the first moment is 0."""
+
+    moments: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def at(self, progress: float) -> float:
+        return max(zip(self.moments, self.values, strict=True), key=lambda pair: (pair[0] <= progress, pair[0]))[1]
+
+
+Schedule = Constant | Ramp | Steps

@@ -1,0 +1,64 @@
+"""What every distiller takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.diffusion import Level
+from ..core.errors import bad
+from ..priors.base import Condition, Prior
+from ..priors.guidance import Guidance
+
+Weighting = Literal["sigma2", "uniform", "x0", "sjc"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The prompt as a distiller sees it: with the view, without it, and nothing; one row a picture."""
+
+    full: Condition
+    plain: Condition
+    uncond: Condition
+
+    def guidance(self, cfg_scale: float, view_scale: float | None = None) -> Guidance:
+        """Guidance on object and view together, or (with `view_scale`) apart."""
+        if view_scale is None:
+            return Guidance.cfg(self.full, self.uncond, cfg_scale)
+        return Guidance.two_scales(self.full, self.plain, self.uncond, object_scale=cfg_scale, view_scale=view_scale)
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A gradient on z, one a picture (not averaged), and the guided x0 it came from."""
+
+    gradient: Float[Tensor, "b c h w"]
+    x0: Float[Tensor, "b c h w"]
+
+
+class Distiller(Protocol):
+    """Turns (prior, z, prompt, noise level) into a gradient on z."""
+
+    def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
+        """Gradient on the clean z under `noise` at `level`; z carries no graph."""
+        ...
+
+
+def weight(level: Level, kind: Weighting) -> Float[Tensor, " b"]:
+    """w(t) of the gradient w(t) (eps_hat - eps).
+
+    "sigma2": sigma_t^2 (DreamFusion); "uniform": 1; "x0": sigma_ve, which makes the gradient z - x0; "sjc": 1 / sigma_ve,
+    which makes it (z - x0) / sigma_ve^2.
+    """
+    if kind == "sigma2":
+        return level.sigma_t**2
+    if kind == "uniform":
+        return level.sigma_t * 0 + 1
+    if kind == "x0":
+        return level.sigma_ve
+    if kind == "sjc":
+        return 1 / level.sigma_ve
+    raise bad("weighting", expected="sigma2, uniform, x0 or sjc", got=kind)

@@ -1,0 +1,54 @@
+"""View-dependent prompting: the phrase for where the camera stands, appended to the prompt.
+
+Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; nearest or interpolated.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ..core.cameras import Cameras
+from ..priors.base import Condition, Prior, ViewWords
+from .base import Terms
+
+Choice = Literal["nearest", "interpolated", "none"]
+
+
+class ViewPrompts:
+    """A prompt encoded once with every view phrase its prior knows."""
+
+    def __init__(self, prior: Prior, prompt: str, *, choice: Choice = "nearest", negative: str = "") -> None:
+        self.words: ViewWords = prior.view_words
+        self.choice = choice
+        phrases: dict[str, int] = {}
+        for azimuth in range(len(self.words.azimuths)):
+            for elevation in (0.0, self.words.low_deg - 1, self.words.low_deg + 1, self.words.high_deg + 1, 90.0):
+                phrases.setdefault(self.words.phrase(azimuth, elevation), len(phrases) + 2)
+        if choice == "none":
+            phrases = {}
+        self.row = phrases
+        self.encoded = prior.encode_prompts([negative, prompt, *(f"{prompt}, {phrase}" for phrase in phrases)])
+
+    def terms(self, cameras: Cameras) -> Terms:
+        """The prompt's conditions for each camera."""
+        n = len(cameras)
+        plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
+        if self.choice == "none":
+            return Terms(plain, plain, uncond)
+        views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
+        if self.choice == "nearest":
+            rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
+            return Terms(self.encoded.pick(rows), plain, uncond)
+        return Terms(self._interpolated(views), plain, uncond)
+
+    def _interpolated(self, views: list[tuple[float, float]]) -> Condition:
+        count = len(self.words.azimuths)
+        weights = torch.zeros(len(views), len(self.encoded))
+        for i, (elevation, azimuth) in enumerate(views):
+            place = (azimuth % 360) * count / 360
+            left, share = int(place) % count, place - int(place)
+            for index, weight in ((left, 1 - share), ((left + 1) % count, share)):
+                weights[i, self.row[self.words.phrase(index, elevation)]] += weight
+        return self.encoded.mix(weights)

@@ -1,0 +1,37 @@
+"""Score distillation sampling.
+
+Ref: Poole et al., "DreamFusion" (2022), Eq. 3: gradient w(t) (eps_hat - eps) on the render, the U-Net's Jacobian left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..core.diffusion import Level
+from ..core.errors import check_choice
+from ..priors.base import Prior
+from .base import Distilled, Terms, Weighting, weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDS:
+    """Score distillation with classifier-free guidance."""
+
+    cfg_scale: float = 101.0
+    "DreamFusion's omega = 100 is 101 in our convention."
+    view_scale: float | None = None
+    "Guidance on the view phrase apart from the object's; None: together."
+    weighting: Weighting = "sigma2"
+
+    def __post_init__(self) -> None:
+        check_choice("weighting", self.weighting, ("sigma2", "uniform", "x0", "sjc"))
+
+    @torch.no_grad()
+    def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
+        z_t = level.add_noise(z, noise)
+        x0 = terms.guidance(self.cfg_scale, self.view_scale).x0(prior, z_t, level)
+        scale = (weight(level, self.weighting) / level.sigma_ve).to(z).view(-1, 1, 1, 1)
+        return Distilled(scale * (z - x0), x0)

@@ -1,0 +1,1 @@
+"""The loop, runs on disk, progress, and `generate`."""

@@ -1,0 +1,205 @@
+"""From a prompt to a run's folder: every stage in turn, checkpoints on the way, outputs at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import ScoreliftError, bad
+from ..core.files import write_bytes, write_json
+from ..core.pictures import write_png
+from ..export.gltf import to_glb
+from ..export.pictures import strip
+from ..priors.base import Prior
+from ..priors.registry import load_prior
+from ..recipes import Recipe, find_recipe
+from ..scenes import Scene, VoxelVolume, build_scene
+from ..version import __version__
+from .loop import Loop
+from .outputs import make_asset, write_pictures, write_report
+from .progress import Progress
+from .run import Run, slug
+
+CHECKPOINT_S = 15.0
+PREVIEW_S = 8.0
+
+
+def pick_device(name: str) -> str:
+    """ "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ScoreliftError: if the device is unknown or absent.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise bad("device", expected="auto, cpu or cuda", got=name)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise bad("device", expected="a CUDA device that torch can see", got="none", remedy="Use --device cpu.")
+    return name
+
+
+def generate(
+    prompt: str,
+    *,
+    out: str | Path | None = None,
+    recipe: str | Recipe = "quick",
+    preset: str | None = None,
+    prior: str | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Turn a prompt into an asset.
+
+    Args:
+        prompt: what to make.
+        out: the run's folder; default `runs/<slug>-<seed>`.
+        recipe: a recipe, or a recipe's name; `preset` applies to a name.
+        prior: a prior's name or weights file; default the recipe's.
+        steps: steps of each stage; default the recipe's.
+        seed: of everything random; default the recipe's.
+        resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ScoreliftError: for bad input, an empty scene, or values that are not finite. Nothing of another run is touched.
+    """
+    if not prompt.strip():
+        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+    where = pick_device(device)
+    plan = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe
+    if steps is not None:
+        plan = plan.with_steps(steps)
+    changes: dict[str, Any] = {k: v for k, v in (("prior", prior), ("seed", seed)) if v is not None}
+    plan = dataclasses.replace(plan, **changes)
+    path = Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{plan.seed}"
+    run = _resumed(path, prompt) if resume and (path / "config.json").exists() else None
+    if run is not None and run.finished:
+        return run
+    model = load_prior(run.recipe.prior if run else plan.prior, where)
+    _check_prompt(model, prompt)
+    run = run or Run.create(path, prompt, plan)
+    return Job(run, model, where, quiet=quiet).go()
+
+
+def _resumed(path: Path, prompt: str) -> Run:
+    run = Run.open(path)
+    if run.prompt != prompt:
+        raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
+    return run
+
+
+def _check_prompt(prior: Prior, prompt: str) -> None:
+    prior.encode_prompts([prompt])
+
+
+class Job:
+    """The work of one run, from wherever it stands."""
+
+    def __init__(self, run: Run, prior: Prior, device: str, *, quiet: bool = False) -> None:
+        self.run, self.prior, self.device = run, prior, device
+        self.recipe = run.recipe
+        self.stages = list(self.recipe.stages().items())
+        self.quiet = quiet
+        self.seconds: dict[str, float] = {}
+
+    def go(self) -> Run:
+        """Run the remaining steps, then write the outputs."""
+        started = time.monotonic()
+        scene, index, state = self._restore()
+        total = sum(stage.steps for _, stage in self.stages)
+        before = sum(stage.steps for _, stage in self.stages[:index]) + (state["step"] if state else 0)
+        progress = Progress(total, before, quiet=self.quiet)
+        for i in range(index, len(self.stages)):
+            scene = self._stage(i, scene, state if i == index else None, progress)
+            state = None
+        progress.close()
+        assert scene is not None
+        self._finish(scene, started, progress)
+        return self.run
+
+    def _restore(self) -> tuple[Scene | None, int, dict[str, Any] | None]:
+        """The scene before the stage to run, that stage's index, and its state if it was begun."""
+        found = self.run.latest_checkpoint()
+        if found is None:
+            return None, 0, None
+        path, index, name, step = found
+        if index >= len(self.stages) or self.stages[index][0] != name:
+            raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)
+        state = self.run.load_checkpoint(path)
+        self.run.rewind_log(index, step)
+        return None, index, state
+
+    def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
+        name, stage = self.stages[index]
+        torch.manual_seed(self.recipe.seed * 1009 + index)
+        scene = build_scene(stage.scene, previous)
+        loop = Loop(name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device)
+        if state is not None:
+            loop.load(state)
+        started = saved = shown = time.monotonic()
+        try:
+            while not loop.done:
+                entry = loop.one_step()
+                self.run.log({"index": index, "stage": name, **{k: _short(v) for k, v in vars(entry).items()}})
+                progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
+                now = time.monotonic()
+                if now - saved > CHECKPOINT_S and not loop.done:
+                    self.run.save_checkpoint(index, name, loop.step, loop.state())
+                    saved = now
+                if now - shown > PREVIEW_S and isinstance(scene, VoxelVolume):
+                    write_png(self.run.path / "live.png", strip(scene, 96))
+                    shown = now
+        except KeyboardInterrupt:
+            self.run.save_checkpoint(index, name, loop.step, loop.state())
+            progress.close()
+            raise
+        except ScoreliftError as error:
+            last = self.run.latest_checkpoint()
+            good = f" The last good checkpoint is {last[0]}." if last else ""
+            raise ScoreliftError(f"{error}{good}") from error
+        self.run.save_checkpoint(index, name, loop.step, loop.state(), last=True)
+        self.seconds[name] = round(time.monotonic() - started, 2)
+        return scene
+
+    def _finish(self, scene: Scene, started: float, progress: Progress) -> None:
+        path, finish = self.run.path, self.recipe.finish
+        begun = time.monotonic()
+        facts: dict[str, Any] = {}
+        scene = scene.to("cpu")
+        write_pictures(path, scene, finish)
+        if isinstance(scene, VoxelVolume):
+            progress.say("making the mesh")
+            asset = make_asset(scene, finish)
+            write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))
+            facts |= {"faces": len(asset.faces), "vertices": len(asset.vertices)}
+        self.seconds["outputs"] = round(time.monotonic() - begun, 2)
+        facts |= {
+            "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
+            "seconds": round(time.monotonic() - started, 2), "seconds_by_part": self.seconds,
+            "peak_memory_mib": _peak_mib(), "scorelift": __version__, "torch": torch.__version__,
+        }  # fmt: skip
+        write_report(self.run, facts)
+        write_json(path / "metrics.json", facts)
+        (path / "live.png").unlink(missing_ok=True)
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _peak_mib() -> int:
+    """Peak resident memory of this process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))

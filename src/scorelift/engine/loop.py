@@ -1,0 +1,140 @@
+"""The optimization loop: one for every method, in two dimensions and three."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.background import random_background
+from ..core.errors import ScoreliftError
+from ..distill.prompts import ViewPrompts
+from ..priors.base import Prior
+from ..recipes.base import Stage
+from ..scenes import Scene, VoxelVolume
+from ..scenes.base import Render
+from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss, smoothness_loss
+
+
+def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
+    """The source of all of a step's randomness, so that a resumed run repeats an uninterrupted one."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@dataclass(frozen=True)
+class StepLog:
+    """What one step did."""
+
+    step: int
+    progress: float
+    time: float
+    "Mean noise time of the step, as sigma_t / (alpha_t + sigma_t)."
+    gradient: float
+    "Root mean square of the distiller's gradient on z."
+    penalty: float
+    opacity: float
+
+
+class Loop:
+    """Optimizes one stage's scene against a prior."""
+
+    def __init__(self, name: str, stage: Stage, scene: Scene, prior: Prior, prompt: str, *, seed: int,
+                 device: str | torch.device = "cpu") -> None:  # fmt: skip
+        self.name, self.stage, self.scene, self.prior, self.seed = name, stage, scene.to(device), prior, seed
+        self.device = torch.device(device)
+        choice = stage.prompting
+        self.prompts = ViewPrompts(prior, prompt, choice=choice.choice, negative=choice.negative)
+        adam = stage.optimizer
+        self.optimizer = torch.optim.Adam(scene.groups(1.0), betas=adam.betas, eps=adam.eps)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.step = 0
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.stage.steps
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {"stage": self.name, "step": self.step, "scene": self.scene.state_dict(),
+                "optimizer": self.optimizer.state_dict()}  # fmt: skip
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.scene.load_state_dict(state["scene"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def one_step(self) -> StepLog:
+        """Render, distill, regularize, update.
+
+        Raises:
+            ScoreliftError: if a gradient or parameter is not finite; the scene keeps its last finite state.
+        """
+        stage, progress = self.stage, self.step / self.stage.steps
+        generator = step_generator(self.seed, self.name, self.step)
+        self.scene.update(self.step, progress)
+        render, terms = self._look(progress, generator)
+
+        z = self.prior.encode(render.rgb)
+        level = stage.noise.draw(self.prior, len(z), progress, generator)
+        noise = torch.randn(z.shape, generator=generator).to(z)
+        distilled = stage.distiller(self.prior, z.detach(), terms, level, noise)
+        self._check("the distiller's gradient", distilled.gradient)
+
+        penalty = self._penalty(render, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs, gradients = [z], [distilled.gradient / z.shape[-1] ** 2 / len(z)]
+        if penalty.requires_grad:
+            outputs, gradients = [z, penalty], [*gradients, torch.ones_like(penalty)]
+        torch.autograd.backward(outputs, gradients)
+        for name, parameter in self.scene.named_parameters():
+            if parameter.grad is not None:
+                self._check(f"the gradient of {name}", parameter.grad)
+        rate = stage.optimizer.rate.at(progress)
+        for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = base * rate
+        self.optimizer.step()
+        self.step += 1
+        return StepLog(
+            step=self.step,
+            progress=self.step / stage.steps,
+            time=float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean()),
+            gradient=float(distilled.gradient.square().mean().sqrt()),
+            penalty=float(penalty.detach()),
+            opacity=float(render.opacity.detach().mean()),
+        )
+
+    def _look(self, progress: float, generator: torch.Generator) -> tuple[Render, Any]:
+        stage = self.stage
+        cameras = stage.cameras.draw(stage.views, generator)
+        lights = stage.lights.draw(cameras, generator).to(self.device)
+        shading = stage.shading.draw(progress, generator)
+        backdrop = random_background(stage.views, stage.size, generator).to(self.device)
+        learned = getattr(self.scene, "environment", None) is not None
+        render = self.scene.render(
+            cameras.to(self.device), stage.size, lights=lights, shading=shading,
+            background=None if learned else backdrop, generator=generator,
+        )  # fmt: skip
+        return render, self.prompts.terms(cameras)
+
+    def _penalty(self, render: Render, progress: float) -> Tensor:
+        weights = self.stage.penalties
+        total = torch.zeros((), device=self.device)
+        if (w := weights.opacity.at(progress)) > 0:
+            total = total + w * opacity_loss(render)
+        if (w := weights.emptiness.at(progress)) > 0:
+            total = total + w * emptiness_loss(render)
+        if (w := weights.orientation.at(progress)) > 0 and render.normal is not None:
+            total = total + w * orientation_loss(render)
+        if (w := weights.smoothness.at(progress)) > 0 and isinstance(self.scene, VoxelVolume):
+            total = total + w * smoothness_loss(self.scene.density)
+        return total
+
+    def _check(self, what: str, tensor: Tensor) -> None:
+        if not torch.isfinite(tensor).all():
+            raise ScoreliftError(f"stage {self.name}, step {self.step}: {what} is not finite. Lower the learning rate "
+                                 "(--STAGE.optimizer.rate.value) or the guidance.")  # fmt: skip

@@ -1,0 +1,69 @@
+"""What a finished scene leaves in its run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import bad
+from ..core.files import write_bytes
+from ..core.pictures import to_uint8, write_png
+from ..export.gltf import from_glb, to_glb
+from ..export.obj import to_obj
+from ..export.pictures import preview, turntable, write_mp4
+from ..export.ply import to_ply
+from ..export.report import report_html
+from ..export.surface import extract_surface
+from ..export.texture import Asset, bake
+from ..recipes.base import Finish
+from ..scenes import Canvas, Scene, VoxelVolume
+from .run import Run, slug
+
+FORMATS = ("glb", "obj", "ply")
+
+
+def make_asset(scene: VoxelVolume, finish: Finish) -> Asset:
+    """Mesh, unwrap and bake a volume."""
+    return bake(scene, extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces), finish.texture)
+
+
+def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
+    """preview.png and, of a volume, turntable.mp4."""
+    if isinstance(scene, Canvas):
+        size = max(scene.config.resolution, 64)
+        rgb = scene.render_all(size)
+        write_png(path / "preview.png", to_uint8(rgb))
+        return
+    write_png(path / "preview.png", preview(scene, finish.preview_size))
+    write_mp4(path / "turntable.mp4", turntable(scene, finish.turntable_size, finish.turntable_frames))
+
+
+def write_report(run: Run, facts: dict) -> None:
+    """report.html."""
+    page = report_html(run.path, run.prompt, facts, run.config, run.read_log())
+    write_bytes(run.path / "report.html", page.encode())
+
+
+def export(run: Run, form: str, out: Path | None = None) -> list[Path]:
+    """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
+
+    Raises:
+        ScoreliftError: for an unknown format or a run without an asset.
+    """
+    if form not in FORMATS:
+        raise bad("format", expected=f"one of {', '.join(FORMATS)}", got=form)
+    source = run.path / "asset.glb"
+    if not source.exists():
+        raise bad("run", expected="a run with an asset.glb", got=str(run.path), remedy="Continue it with --resume.")
+    asset = from_glb(source.read_bytes())
+    folder = run.path if out is None else out.parent
+    stem = "asset" if out is None else out.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    if form == "glb":
+        files = {f"{stem}.glb": to_glb(asset, slug(run.prompt))}
+    elif form == "obj":
+        files = to_obj(asset, stem)
+    else:
+        files = {f"{stem}.ply": to_ply(asset)}
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    return [folder / name for name in files]

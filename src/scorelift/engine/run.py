@@ -1,0 +1,146 @@
+"""A run is a folder: configuration, log, checkpoints, outputs. All that is needed to resume, export or evaluate it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from ..core.config import to_json
+from ..core.errors import ScoreliftError, bad
+from ..core.files import load_state, save_state, write_json
+from ..recipes import Recipe, recipe_from_json
+from ..version import __version__
+
+KEEP = 2
+
+
+def slug(prompt: str, limit: int = 60) -> str:
+    """A file name for a prompt of any length and alphabet; prompts that lose letters in it end in a hash."""
+    plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    letters = sum(c.isalnum() for c in prompt)
+    if len(name) <= limit and sum(c.isalnum() for c in name) == letters:
+        return name
+    return "-".join(part for part in (name[:limit].strip("-"), hashlib.sha256(prompt.encode()).hexdigest()[:8]) if part)
+
+
+class Run:
+    """One run's folder."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path, self.config = path, config
+
+    @staticmethod
+    def create(path: Path, prompt: str, recipe: Recipe) -> Run:
+        """Begin a run in a new or empty folder.
+
+        Raises:
+            ScoreliftError: if the folder holds something or cannot be written.
+        """
+        config = {"scorelift": __version__, "prompt": prompt, "recipe_name": recipe.name, "recipe": to_json(recipe)}
+        if path.exists() and not path.is_dir():
+            raise bad("out", expected="a folder", got=str(path), remedy="A file of that name is in the way.")
+        if path.is_dir() and any(path.iterdir()):
+            held = "another run" if (path / "config.json").exists() else "other files"
+            raise bad("out", expected="a new or empty folder", got=f"{path}, which holds {held}",
+                      remedy="Add --resume to continue that run, or choose another --out.")  # fmt: skip
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            write_json(path / "config.json", config)
+        except OSError as error:
+            raise bad("out", expected="a folder that can be written", got=str(path), remedy=f"({error})") from error
+        return Run(path, config)
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Open an existing run.
+
+        Raises:
+            ScoreliftError: if the folder is not one.
+        """
+        try:
+            config = json.loads((path / "config.json").read_text())
+            if not {"prompt", "recipe"} <= config.keys():
+                raise KeyError("prompt")
+        except FileNotFoundError as error:
+            raise bad("run", expected="a folder made by `scorelift generate`", got=str(path)) from error
+        except (json.JSONDecodeError, KeyError, NotADirectoryError) as error:
+            raise bad(
+                "run", expected="a readable config.json", got=f"{path / 'config.json'}, which is damaged"
+            ) from error
+        return Run(path, config)
+
+    @property
+    def prompt(self) -> str:
+        return self.config["prompt"]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe it was made with."""
+        return recipe_from_json(self.config["recipe"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether all outputs were written."""
+        return (self.path / "metrics.json").exists()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Figures of a finished run."""
+        if not self.finished:
+            raise ScoreliftError(f"run: {self.path} is not finished. Continue it with --resume.")
+        return json.loads((self.path / "metrics.json").read_text())
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to log.jsonl."""
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """All log lines; a half-written last line is left out."""
+        path = self.path / "log.jsonl"
+        entries = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return entries
+
+    def rewind_log(self, index: int, step: int) -> None:
+        """Drop log lines of steps after a checkpoint, so that a resumed run's log equals an uninterrupted one's."""
+        kept = [e for e in self.read_log() if (e["index"], e["step"]) <= (index, step)]
+        text = "".join(json.dumps(e) + "\n" for e in kept)
+        temporary = self.path / "log.jsonl.tmp"
+        temporary.write_text(text)
+        os.replace(temporary, self.path / "log.jsonl")
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint files, oldest first."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+
+    def save_checkpoint(self, index: int, stage: str, step: int, state: dict[str, Any], *, last: bool = False) -> Path:
+        """Save a state of a stage; of a stage's checkpoints only the latest KEEP stay."""
+        path = self.path / "checkpoints" / f"{index}-{stage}-{step:07d}.safetensors"
+        save_state(path, state)
+        same = [p for p in self.checkpoints() if p.name.startswith(f"{index}-{stage}-")]
+        for old in same[: -(1 if last else KEEP)]:
+            old.unlink()
+        return path
+
+    def latest_checkpoint(self) -> tuple[Path, int, str, int] | None:
+        """Path, stage index, stage name and step of the newest checkpoint."""
+        files = self.checkpoints()
+        if not files:
+            return None
+        index, stage, step = re.fullmatch(r"(\d+)-(.+)-(\d+)", files[-1].stem).groups()  # type: ignore[union-attr]
+        return files[-1], int(index), stage, int(step)
+
+    def load_checkpoint(self, path: Path) -> dict[str, Any]:
+        """A checkpoint's state."""
+        return load_state(path)

@@ -1,0 +1,1 @@
+"""How good a prior or an asset is."""

@@ -1,0 +1,148 @@
+"""The embedded prior's marks: the judge reads its samples, and true pictures beside them."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import check_positive
+from ..core.samplers import LightSampler, OrbitSampler
+from ..priors.base import Prior
+from ..priors.guidance import Guidance
+from ..priors.sampling import sample
+from ..toybox.data import Pictures
+from ..toybox.grammar import say
+from ..toybox.judge import VIEWS, Judge, judge_pictures, labels, load_judge
+from ..toybox.palette import COLOUR_NAMES
+from ..toybox.spec import Spec, draw, held_out, training_colours
+from ..toybox.toys import KINDS
+from ..toybox.truth import Truth
+from ..toybox.views import View
+
+_VIEW = {
+    "front": View("front"), "left": View("left"), "right": View("right"), "back": View("back"),
+    "overhead": View(elevation="overhead"),
+}  # fmt: skip
+_AZIMUTH = {"front": 0.0, "left": 90.0, "right": 270.0, "back": 180.0}
+
+
+def draw_training_prompts(n: int, rng: random.Random) -> list[tuple[Spec, str]]:
+    """Specs of the training split, each with one of the five views of the judge."""
+    return [(draw(rng), rng.choice(VIEWS)) for _ in range(n)]
+
+
+def draw_held_out_prompts(n: int, rng: random.Random) -> list[tuple[Spec, str]]:
+    """Specs that show one held-out combination each: a colour, an accessory or a finish the kind never had."""
+    from ..toybox.spec import Worn, default_second
+
+    pairs = sorted(held_out())
+    prompts = []
+    for _ in range(n):
+        kind, trait = rng.choice(pairs)
+        colour = trait if trait in COLOUR_NAMES else rng.choice(training_colours(kind))
+        spec = Spec(kind, colour)
+        if trait in ("striped", "spotted", "two-tone"):
+            spec = Spec(kind, colour, trait, default_second(colour))
+        elif trait not in COLOUR_NAMES:
+            spec = Spec(kind, colour, worn=(Worn(trait),))
+        prompts.append((spec, rng.choice(VIEWS)))
+    return prompts
+
+
+def draw_samples(
+    prior: Prior, captions: list[str], *, cfg_scale: float, steps: int, seed: int, batch: int = 50
+) -> Tensor:
+    """One sample a caption, linear rgb."""
+    pictures = []
+    for start in range(0, len(captions), batch):
+        part = captions[start : start + batch]
+        encoded = prior.encode_prompts([*part, ""])
+        n = len(part)
+        guidance = Guidance.cfg(encoded.pick(range(n)), encoded.pick([n] * n), cfg_scale)
+        generator = torch.Generator().manual_seed(seed * 7919 + start)
+        pictures.append(prior.decode(sample(prior, guidance, generator=generator, steps=steps)))
+    return torch.cat(pictures)
+
+
+def true_pictures(prompts: list[tuple[Spec, str]], generator: torch.Generator) -> Tensor:
+    """The world's own pictures of the prompts, from a camera within the view's range."""
+    pictures = []
+    for spec, view in prompts:
+        overhead = view == "overhead"
+        span = (62.0, 85.0) if overhead else (-5.0, 45.0)
+        cameras = OrbitSampler(elevation_deg=span, high_share=0.0).draw(1, generator)
+        if not overhead:
+            offset = 70 * (float(torch.rand(1, generator=generator)) - 0.5)
+            cameras = _turned(cameras, _AZIMUTH[view] + offset, generator)
+        lights = LightSampler().draw(cameras, generator)
+        pictures.append(Truth(spec).picture(cameras, lights))
+    return torch.cat(pictures)
+
+
+def _turned(cameras: Any, azimuth_deg: float, generator: torch.Generator) -> Any:
+    from ..core.cameras import orbit
+
+    distance = cameras.position.norm(dim=-1)
+    return orbit(cameras.elevation_deg, torch.tensor([azimuth_deg % 360]), distance, cameras.fovy_deg)
+
+
+def marks(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> dict[str, float]:
+    """Share of pictures the judge reads as the prompt says; views only where they can be told apart."""
+    seen = judge_pictures(judge, pictures)
+    pairs = list(zip(prompts, seen.object, seen.colour, seen.view, strict=True))
+    views = [(view, got) for (spec, view), _, _, got in pairs if view == "overhead" or KINDS[spec.kind].has_front]
+    result = {
+        "object": _mean([spec.kind == got for (spec, _), got, _, _ in pairs]),
+        "colour": _mean([spec.colour == got for (spec, _), _, got, _ in pairs]),
+        "view": _mean([view == got for view, got in views]),
+    }
+    for name in VIEWS:
+        result[f"view_{name}"] = _mean([got == name for view, got in views if view == name])
+    return result
+
+
+def _mean(hits: list[bool]) -> float:
+    return sum(hits) / max(len(hits), 1)
+
+
+def evaluate_prior(
+    prior: Prior, *, n: int = 400, cfg_scale: float = 3.0, steps: int = 30, seed: int = 0
+) -> dict[str, Any]:
+    """Marks of a prior on `n` prompts of the training split and `n` held-out ones, and of true pictures.
+
+    Raises:
+        ScoreliftError: if there is no judge, or `n` is not positive.
+    """
+    check_positive("n", n)
+    judge, about = load_judge()
+    rng = random.Random(f"evaluate/{seed}")
+    seen, unseen = draw_training_prompts(n, rng), draw_held_out_prompts(n, rng)
+    generator = torch.Generator().manual_seed(seed)
+    result: dict[str, Any] = {}
+    truth: dict[str, float] = {}
+    for prefix, prompts in (("", seen), ("heldout_", unseen)):
+        captions = [say(spec, _VIEW[view]) for spec, view in prompts]
+        pictures = draw_samples(prior, captions, cfg_scale=cfg_scale, steps=steps, seed=seed)
+        result |= {prefix + k: round(v, 4) for k, v in marks(judge, pictures, prompts).items()}
+        true = true_pictures(prompts, generator)
+        truth |= {prefix + k: round(v, 4) for k, v in marks(judge, true, prompts).items()}
+    settings = {"n": n, "cfg_scale": cfg_scale, "steps": steps, "seed": seed, "prior": prior.name}
+    return {**result, "truth": truth, "settings": settings, "judge": about}
+
+
+def judge_on_truth(judge: Judge, pictures: Pictures, n: int = 2000, seed: int = 11) -> dict[str, float]:
+    """The judge's accuracy on true pictures it was not trained on, question by question."""
+    rng = random.Random(seed)
+    right: dict[str, list[bool]] = {name: [] for name in ("object", "colour", "view", "finish")}
+    for _ in range(n // 50):
+        batch = pictures.draw(50, rng, train=False)
+        target = labels(batch)
+        with torch.no_grad():
+            logits = judge(batch.pictures)
+        for name, hits in right.items():
+            counted = target[name] >= 0
+            hits += (logits[name].argmax(-1) == target[name])[counted].tolist()
+    return {name: round(_mean(hits), 4) for name, hits in right.items()}

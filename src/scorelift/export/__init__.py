@@ -1,0 +1,1 @@
+"""From an optimized scene to files people open: meshes, pictures, video, a report."""

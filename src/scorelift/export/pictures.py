@@ -1,0 +1,101 @@
+"""Pictures for people: renders of a scene from around, contact sheets, PNG and MP4 files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ..core.cameras import Cameras
+from ..core.lights import Lights
+from ..core.pictures import to_uint8
+from ..scenes import Scene
+from .surface import ring
+
+BACKDROP = 0.88
+ROWS = ("colour", "textureless", "normal", "depth")
+
+
+def head_light(cameras: Cameras, ambient: float = 0.45) -> Lights:
+    """A light above each camera's shoulder."""
+    up = cameras.c2w[:, :3, 1]
+    return Lights(cameras.position + 1.2 * up, torch.full((len(cameras),), ambient))
+
+
+@torch.no_grad()
+def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tensor, "b 3 h w"]]:
+    """Colour, textureless, normal and depth pictures from each camera."""
+    backdrop = torch.full((len(cameras), 3, 1, 1), BACKDROP)
+    lights = head_light(cameras)
+    shots = {way: scene.render(cameras, size, lights=lights, shading=way, background=backdrop)  # type: ignore[arg-type]
+             for way in ("albedo", "textureless", "normal")}  # fmt: skip
+    base = shots["albedo"]
+    assert base.depth is not None
+    solid = base.opacity > 0.5
+    depth = torch.where(solid, base.depth, torch.nan)
+    near, far = depth.nan_to_num(nan=1e9).amin(), depth.nan_to_num(nan=-1e9).amax()
+    grey = 1 - 0.8 * (base.depth - near) / (far - near).clamp_min(1e-6)
+    depth_rgb = torch.where(solid, grey, BACKDROP).expand(-1, 3, -1, -1)
+    return {
+        "colour": base.rgb,
+        "textureless": shots["textureless"].rgb,
+        "normal": shots["normal"].rgb,
+        "depth": depth_rgb,
+    }
+
+
+def preview(scene: Scene, size: int = 128, views: int = 8) -> UInt8[np.ndarray, "h w 3"]:
+    """Contact sheet of `views` azimuths (columns, from the front on) by colour, textureless, normal, depth (rows)."""
+    shots: dict[str, list[Tensor]] = {row: [] for row in ROWS}
+    cameras = ring(views)
+    for i in range(views):
+        for row, picture in four_ways(scene, cameras[i : i + 1], size).items():
+            shots[row].append(picture[0])
+    return to_uint8(torch.cat([torch.cat(shots[row], -1) for row in ROWS], -2))
+
+
+@torch.no_grad()
+def strip(scene: Scene, size: int, views: int = 4) -> UInt8[np.ndarray, "h w 3"]:
+    """A small row of colour pictures, for live previews."""
+    cameras = ring(views)
+    backdrop = torch.full((views, 3, 1, 1), BACKDROP)
+    rgb = scene.render(cameras, size, background=backdrop).rgb
+    return to_uint8(torch.cat(list(rgb), -1))
+
+
+@torch.no_grad()
+def turntable(scene: Scene, size: int, frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Frames of one turn around the object, softly lit."""
+    cameras = ring(frames, 18.0)
+    pictures = []
+    for i in range(frames):
+        camera = cameras[i : i + 1]
+        backdrop = torch.full((1, 3, 1, 1), BACKDROP)
+        render = scene.render(camera, size, lights=head_light(camera, 0.6), shading="shaded", background=backdrop)
+        pictures.append(to_uint8(render.rgb[0]))
+    return pictures
+
+
+def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: int = 24) -> None:
+    """Write frames (even height and width) as an MPEG-4 video every player opens, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    height, width, _ = frames[0].shape
+    with av.open(str(temporary), "w", format="mp4") as container:
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = Fraction(1, fps)
+        stream.bit_rate = 1_500_000
+        for picture in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    os.replace(temporary, path)

@@ -1,0 +1,127 @@
+"""The surface of a volume scene as a clean triangle mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import fast_simplification
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float, Int
+from skimage.measure import marching_cubes
+
+from ..core.cameras import Cameras, fov_for_size, orbit
+from ..core.errors import ScoreliftError
+from ..kernels.composite import weights_packed
+from ..scenes.volume import VoxelVolume
+
+RADIUS = 0.8
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A triangle mesh in scorelift's axes (front +x, left +y, up +z), counter-clockwise seen from outside."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+
+    @property
+    def normals(self) -> Float[np.ndarray, "v 3"]:
+        """Unit vertex normals, weighted by angle."""
+        mesh = trimesh.Trimesh(self.vertices, self.faces, process=False)
+        return np.asarray(mesh.vertex_normals, np.float32)
+
+
+def ring(views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg: float = 0.0) -> Cameras:
+    """Cameras evenly around the object at one elevation."""
+    azimuth = start_deg + 360 / views * torch.arange(views)
+    distance = torch.full((views,), 3.0)
+    fov = fov_for_size(RADIUS, distance, torch.full((views,), fill))
+    return orbit(torch.full((views,), elevation_deg), azimuth, distance, fov)
+
+
+@torch.no_grad()
+def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> float:
+    """Density at which light is half stopped, seen from all around: the level of the visible surface.
+
+    Raises:
+        ScoreliftError: if the scene is empty from everywhere.
+    """
+    found = []
+    for elevation in (10.0, 50.0):
+        cameras = ring(views // 2, elevation, start_deg=elevation)
+        origin, direction = cameras.rays(size, size)
+        rays = direction.reshape(-1, 3)
+        ray, depth, xyz = scene.visible(origin.repeat_interleave(size * size, 0), rays, None)
+        density, _ = scene.query(xyz)
+        _, transmittance = weights_packed(density, torch.full_like(depth, scene.delta), ray, len(rays))
+        after = transmittance * torch.exp(-density * scene.delta)
+        found.append(density[(transmittance > 0.5) & (after <= 0.5)])
+    level = torch.cat(found)
+    if len(level) < 8:
+        raise empty_surface(float(scene.density.max()))
+    return float(level.median())
+
+
+def empty_surface(peak: float) -> ScoreliftError:
+    """The error of a scene without a surface."""
+    return ScoreliftError(
+        f"export: the scene is empty, nothing in it stops half of the light (highest raw density {peak:.3g}). Try another "
+        "--seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
+    )
+
+
+@torch.no_grad()
+def density_grid(scene: VoxelVolume, resolution: int) -> Float[np.ndarray, "n n n"]:
+    """Densities on a cube of points over [-1, 1]^3."""
+    axis = torch.linspace(-1, 1, resolution)
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    device = scene.density.device
+    parts = [scene.query(part.to(device))[0].cpu() for part in points.split(262_144)]
+    return torch.cat(parts).view((resolution,) * 3).numpy()
+
+
+def extract_surface(scene: VoxelVolume, *, resolution: int, faces: int, keep: float = 0.01) -> Surface:
+    """Marching cubes at the visible surface's density; specks removed, smoothed, simplified.
+
+    Args:
+        keep: pieces with less than this fraction of the largest piece's volume are dropped.
+
+    Raises:
+        ScoreliftError: if there is no surface.
+    """
+    level = surface_density(scene)
+    grid = np.pad(density_grid(scene, resolution), 1)
+    # The logarithm is nearer to linear across the surface, so interpolation along edges is smoother.
+    log = np.log(np.maximum(grid, level * 1e-3))
+    vertices, triangles, _, _ = marching_cubes(log, float(np.log(level)), gradient_direction="ascent")
+    vertices = (vertices - 1) * (2 / (resolution - 1)) - 1
+    mesh = _largest_pieces(trimesh.Trimesh(vertices, triangles, process=True), keep)
+    if len(mesh.faces) < 4:
+        raise empty_surface(float(scene.density.max()))
+    trimesh.smoothing.filter_taubin(mesh, lamb=0.5, nu=0.53, iterations=8)
+    points, triangles = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)
+    if len(triangles) > faces:
+        points, triangles = fast_simplification.simplify(points, triangles, target_count=faces)
+    return _tidy(points, triangles)
+
+
+def _largest_pieces(mesh: trimesh.Trimesh, keep: float) -> trimesh.Trimesh:
+    pieces = trimesh.graph.connected_components(mesh.face_adjacency, nodes=np.arange(len(mesh.faces)))
+    if len(pieces) < 2:
+        return mesh
+    triangles = mesh.triangles
+    volume = np.einsum("fi,fi->f", triangles[:, 0], np.cross(triangles[:, 1], triangles[:, 2])) / 6
+    sizes = np.array([abs(volume[piece].sum()) for piece in pieces])
+    chosen = np.concatenate([piece for piece, size in zip(pieces, sizes, strict=True) if size >= keep * sizes.max()])
+    return mesh.submesh([chosen], append=True)
+
+
+def _tidy(points: np.ndarray, triangles: np.ndarray) -> Surface:
+    mesh = trimesh.Trimesh(points, triangles, process=True)
+    mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
+    mesh.remove_unreferenced_vertices()
+    if mesh.volume < 0:
+        mesh.invert()
+    return Surface(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32))

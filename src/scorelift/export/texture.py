@@ -1,0 +1,101 @@
+"""Unwrapping a surface and baking the field's albedo into a texture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xatlas
+from jaxtyping import Float, Int, UInt8
+from scipy import ndimage
+
+from ..kernels.composite import sum_packed, weights_packed
+from ..scenes.volume import VoxelVolume
+from .surface import Surface
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A surface with texture coordinates (origin at the lower left) and its albedo picture (row 0 at the top)."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    normals: Float[np.ndarray, "v 3"]
+    uv: Float[np.ndarray, "v 2"]
+    faces: Int[np.ndarray, "f 3"]
+    albedo: UInt8[np.ndarray, "h w 3"]
+
+
+def unwrap(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut and flatten a surface: for each new vertex its old one (v,), new faces (f, 3), uv (v, 2) in [0, 1]."""
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(surface.vertices, surface.faces.astype(np.uint32), surface.normals)
+    charts, packing = xatlas.ChartOptions(), xatlas.PackOptions()
+    charts.max_iterations = 1
+    packing.padding = 2
+    packing.resolution = 512
+    atlas.generate(charts, packing)
+    old, faces, uv = atlas[0]
+    return old, faces.astype(np.int32), uv.astype(np.float32)
+
+
+def rasterize_uv(
+    uv: Float[np.ndarray, "v 2"], faces: Int[np.ndarray, "f 3"], size: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
+    """Texels whose centres lie in a triangle: row, column, face and barycentric weights."""
+    corners = uv[faces] * size
+    low = np.floor(corners.min(1)).astype(np.int64).clip(0, size - 1)
+    high = np.ceil(corners.max(1)).astype(np.int64).clip(1, size)
+    span = np.maximum(high - low, 0)
+    count = span[:, 0] * span[:, 1]
+    face = np.repeat(np.arange(len(faces)), count)
+    within = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
+    column = low[face, 0] + within % span[face, 0]
+    row = low[face, 1] + within // span[face, 0]
+    a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
+    p = np.stack([column + 0.5, row + 0.5], -1)
+    area = np.cross(b - a, c - a)
+    safe = np.where(np.abs(area) < 1e-12, 1.0, area)
+    weights = np.stack([np.cross(b - p, c - p), np.cross(c - p, a - p), np.cross(a - p, b - p)], -1) / safe[:, None]
+    inside = (weights >= -1e-6).all(-1) & (np.abs(area) >= 1e-12)
+    return row[inside], column[inside], face[inside], weights[inside].astype(np.float32)
+
+
+@torch.no_grad()
+def albedo_at(scene: VoxelVolume, points: torch.Tensor, normals: torch.Tensor, reach: float = 3.0) -> torch.Tensor:
+    """Albedo seen by looking straight at surface points: the quadrature of a short ray from outside to inside."""
+    steps = 10
+    t = torch.linspace(reach, -reach, steps, device=points.device) * scene.delta
+    xyz = (points[:, None] + t[None, :, None] * normals[:, None]).reshape(-1, 3)
+    density, albedo = scene.query(xyz)
+    ray = torch.arange(len(points), device=points.device).repeat_interleave(steps)
+    delta = torch.full_like(density, 2 * reach * scene.delta / (steps - 1))
+    weight, _ = weights_packed(density + 1e-3, delta, ray, len(points))
+    total = sum_packed(torch.cat([weight[:, None] * albedo, weight[:, None]], -1), ray, len(points))
+    return total[:, :3] / total[:, 3:].clamp_min(1e-9)
+
+
+def bake(scene: VoxelVolume, surface: Surface, size: int) -> Asset:
+    """Unwrap a surface and bake the scene's albedo into a `size` x `size` picture, its seams padded."""
+    old, faces, uv = unwrap(surface)
+    vertices, normals = surface.vertices[old], surface.normals[old]
+    row, column, face, weights = rasterize_uv(uv, faces, size)
+    points = np.einsum("nk,nkc->nc", weights, vertices[faces[face]])
+    directions = np.einsum("nk,nkc->nc", weights, normals[faces[face]])
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True).clip(1e-9)
+    device = scene.density.device
+    colour = torch.cat(
+        [
+            albedo_at(scene, p.to(device), n.to(device)).cpu()
+            for p, n in zip(
+                torch.from_numpy(points).split(65_536), torch.from_numpy(directions).split(65_536), strict=True
+            )
+        ]
+    )
+    picture = np.zeros((size, size, 3), np.float32)
+    filled = np.zeros((size, size), bool)
+    picture[row, column], filled[row, column] = colour.numpy(), True
+    nearest = ndimage.distance_transform_edt(~filled, return_distances=False, return_indices=True)
+    picture = picture[nearest[0], nearest[1]]
+    albedo = (picture[::-1].clip(0, 1) * 255).round().astype(np.uint8)
+    return Asset(vertices, normals, uv, faces, np.ascontiguousarray(albedo))

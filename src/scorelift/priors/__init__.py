@@ -1,0 +1,1 @@
+"""Frozen 2-D models, each seen as one denoiser."""

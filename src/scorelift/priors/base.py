@@ -1,0 +1,118 @@
+"""The interface of every prior: one denoiser, its noise schedule, and the words it knows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.diffusion import Level, NoiseSchedule
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Encoded prompts, one a row of every tensor; what the tensors mean is the prior's own affair."""
+
+    tensors: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return next(iter(self.tensors.values())).shape[0]
+
+    def pick(self, rows: Sequence[int] | Tensor) -> Condition:
+        """The chosen rows, in order, repeats allowed."""
+        index = torch.as_tensor(rows)
+        return Condition({name: t[index.to(t.device)] for name, t in self.tensors.items()})
+
+    def mix(self, weights: Float[Tensor, "b n"]) -> Condition:
+        """Rows combined linearly: row i of the result is sum_j weights[i, j] row_j (boolean entries: all that count)."""
+
+        def combine(t: Tensor) -> Tensor:
+            w = weights.to(t.device)
+            if t.dtype == torch.bool:
+                return ((~t).to(w.dtype).flatten(1).T @ (w != 0).to(w.dtype).T).T.reshape(-1, *t.shape[1:]) == 0
+            return (w.to(t.dtype) @ t.flatten(1)).reshape(-1, *t.shape[1:])
+
+        return Condition({name: combine(t) for name, t in self.tensors.items()})
+
+    @staticmethod
+    def cat(conditions: Sequence[Condition]) -> Condition:
+        """Rows of several conditions of the same prior, one after the other."""
+        names = conditions[0].tensors
+        return Condition({name: torch.cat([c.tensors[name] for c in conditions]) for name in names})
+
+
+@dataclass(frozen=True)
+class ViewWords:
+    """Phrases by which a prior understands where the camera stands."""
+
+    azimuths: tuple[str, ...] = ("front view", "side view", "back view", "side view")
+    "Evenly spaced from azimuth 0 on, positive toward the object's left."
+    overhead: str = "overhead view"
+    overhead_deg: float = 60.0
+    overhead_with_azimuth: bool = False
+    "Whether the overhead phrase is followed by the azimuth's."
+    high: str | None = None
+    high_deg: float = 35.0
+    low: str | None = None
+    low_deg: float = 8.0
+
+    def nearest(self, azimuth_deg: float) -> int:
+        """Index of the azimuth phrase nearest to an azimuth."""
+        n = len(self.azimuths)
+        return round((azimuth_deg % 360) * n / 360) % n
+
+    def phrase(self, azimuth: int, elevation_deg: float) -> str:
+        """The words for azimuth phrase `azimuth` at an elevation."""
+        name = self.azimuths[azimuth]
+        if elevation_deg > self.overhead_deg:
+            return f"{self.overhead}, {name}" if self.overhead_with_azimuth else self.overhead
+        if self.high is not None and elevation_deg > self.high_deg:
+            return f"{name}, {self.high}"
+        if self.low is not None and elevation_deg < self.low_deg:
+            return f"{name}, {self.low}"
+        return name
+
+
+class Prior(ABC):
+    """A frozen 2-D model seen as one denoiser, in pixels or latents.
+
+    Subclasses give `predict_x0` and `encode_prompts`; whatever the model itself predicts (epsilon, v, flow), its adapter
+    converts, so nobody downstream knows.
+    """
+
+    name: str
+    schedule: NoiseSchedule
+    channels: int = 3
+    sizes: tuple[int, ...] = (64,)
+    "Heights (= widths) of z the model was trained at, best first."
+    sigma_range: tuple[float, float] = (0.02, 80.0)
+    "Noise-to-signal ratios the model was trained at."
+    view_words: ViewWords = ViewWords()
+
+    @abstractmethod
+    def predict_x0(self, z_t: Float[Tensor, "b c h w"], level: Level, condition: Condition) -> Float[Tensor, "b c h w"]:
+        """The model's estimate of the clean z under z_t = alpha_t z + sigma_t eps, without guidance."""
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Sequence[str]) -> Condition:
+        """Encode prompts, one row each; the empty prompt is the unconditional row.
+
+        Raises:
+            ScoreliftError: for a prompt the model cannot read.
+        """
+
+    def encode(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        """Linear rgb in [0, 1] to the model's space; differentiable. Pixel models: [-1, 1]."""
+        return rgb * 2 - 1
+
+    def decode(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The model's space to linear rgb in [0, 1]."""
+        return ((z + 1) / 2).clamp(0, 1)
+
+    def to(self, device: torch.device | str) -> Prior:
+        """The prior on a device."""
+        return self

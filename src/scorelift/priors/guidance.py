@@ -1,0 +1,51 @@
+"""Guidance: predictions under several conditions, combined linearly in one batched forward pass.
+
+One convention: `pred = uncond + cfg_scale * (cond - uncond)`. DreamFusion's omega is cfg_scale - 1.
+
+Ref: Ho & Salimans (2022); composition of conditions as in Liu et al. (2022), "Compositional visual generation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.diffusion import Level
+from .base import Condition, Prior
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Conditions (each a row a picture) and their weights, which sum to 1."""
+
+    terms: tuple[tuple[Condition, float], ...]
+
+    @staticmethod
+    def cfg(cond: Condition, uncond: Condition, cfg_scale: float) -> Guidance:
+        """Classifier-free guidance; without the second pass at scale 1."""
+        if cfg_scale == 1:
+            return Guidance(((cond, 1.0),))
+        return Guidance(((cond, cfg_scale), (uncond, 1 - cfg_scale)))
+
+    @staticmethod
+    def two_scales(
+        full: Condition, plain: Condition, uncond: Condition, *, object_scale: float, view_scale: float
+    ) -> Guidance:
+        """Guidance on the object apart from guidance on the view.
+
+        uncond + object_scale (plain - uncond) + view_scale (full - plain): equal scales are plain guidance on `full`.
+        """
+        if object_scale == view_scale:
+            return Guidance.cfg(full, uncond, view_scale)
+        return Guidance(((full, view_scale), (plain, object_scale - view_scale), (uncond, 1 - object_scale)))
+
+    def x0(self, prior: Prior, z_t: Float[Tensor, "b c h w"], level: Level) -> Float[Tensor, "b c h w"]:
+        """The guided estimate of the clean z."""
+        n = len(self.terms)
+        conditions = Condition.cat([condition for condition, _ in self.terms])
+        predictions = prior.predict_x0(z_t.repeat(n, 1, 1, 1), level.repeat(n), conditions)
+        weights = torch.tensor([weight for _, weight in self.terms], dtype=z_t.dtype, device=z_t.device)
+        return torch.einsum("n,nbchw->bchw", weights, predictions.unflatten(0, (n, len(z_t))))

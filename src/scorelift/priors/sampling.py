@@ -1,0 +1,60 @@
+"""Drawing pictures from a prior: DDIM and ancestral sampling over Karras noise levels.
+
+Ref: Karras et al. (2022), Eq. 5, for the levels; Song et al. (2021) for DDIM; Ho et al. (2020) for ancestral steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.diffusion import Level
+from ..core.errors import bad, check_range
+from .base import Prior
+from .guidance import Guidance
+
+
+def karras_sigmas(low: float, high: float, steps: int, rho: float = 7.0) -> Float[Tensor, " n"]:
+    """`steps` decreasing noise-to-signal ratios from `high` to `low`, then 0."""
+    if steps < 2:
+        raise bad("steps", expected="at least 2", got=steps)
+    ramp = torch.linspace(0, 1, steps)
+    sigmas = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return torch.cat([sigmas, torch.zeros(1)])
+
+
+@torch.no_grad()
+def sample(
+    prior: Prior,
+    guidance: Guidance,
+    *,
+    generator: torch.Generator,
+    steps: int = 40,
+    eta: float = 1.0,
+    size: int | None = None,
+    clip: float | None = 1.0,
+    sigma_max: float | None = None,
+) -> Float[Tensor, "b c h w"]:
+    """Draw one z a row of the guidance's conditions.
+
+    Args:
+        eta: 0 for DDIM, 1 for ancestral sampling.
+        clip: bound on |x0| of pixel priors ("static thresholding"); None for none.
+    """
+    check_range("eta", eta, 0, 1)
+    low, high = prior.sigma_range
+    sigmas = karras_sigmas(max(low, 0.02), min(sigma_max or high, 80.0), steps)
+    side = size or prior.sizes[0]
+    condition = guidance.terms[0][0]
+    device = next(iter(condition.tensors.values())).device
+    shape = (len(condition), prior.channels, side, side)
+    y = sigmas[0].to(device) * torch.randn(shape, generator=generator).to(device)
+    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+        level = Level.vp(torch.full((len(y),), float(now), device=device))
+        x0 = guidance.x0(prior, y * level.alpha_t.view(-1, 1, 1, 1), level)
+        x0 = x0 if clip is None else x0.clamp(-clip, clip)
+        fresh = float(eta * (then**2 * (1 - then**2 / now**2)).clamp_min(0).sqrt())
+        kept = float((then**2 - fresh**2).clamp_min(0).sqrt() / now)
+        y = x0 + kept * (y - x0) + fresh * torch.randn(shape, generator=generator).to(device)
+    return y

@@ -1,0 +1,110 @@
+"""The embedded prior: a small text-to-image diffusion model of toy objects that ships inside the package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..core.diffusion import Cosine, Level
+from ..core.errors import ScoreliftError, bad
+from ..core.words import words
+from .base import Condition, Prior, ViewWords
+from .text import MAX_TOKENS, Tokenizer
+from .unet import TextFeatures, UNet, UNetConfig
+
+WEIGHTS = "toybox.safetensors"
+FORMAT = "scorelift-toybox-1"
+
+
+class ToyboxPrior(Prior):
+    """Pixel diffusion at 64 x 64 (and 32 x 32) of the objects listed by `scorelift toybox words`."""
+
+    name = "toybox"
+    schedule = Cosine()
+    sizes = (64, 32)
+    sigma_range = (0.02, 80.0)
+
+    def __init__(self, net: UNet, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.known_words = frozenset(known_words)
+        self.view_words = view_words
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.stem.weight.device
+
+    def to(self, device: torch.device | str) -> ToyboxPrior:
+        self.net.to(device)
+        return self
+
+    def check_prompt(self, prompt: str) -> None:
+        """Raise for words the model was never trained on, naming the nearest it knows."""
+        unknown = [word for word in words(prompt) if word not in self.known_words]
+        if not unknown:
+            return
+        near = {word: get_close_matches(word, self.known_words, n=3, cutoff=0.6) for word in unknown}
+        hints = "; ".join(f"for {word!r} it knows {', '.join(found)}" for word, found in near.items() if found)
+        raise ScoreliftError(
+            f"prompt: the embedded prior does not know {', '.join(map(repr, unknown))}."
+            + (f" Near: {hints}." if hints else "")
+            + " `scorelift toybox words` lists its words; --prior names another model."
+        )
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str]) -> Condition:
+        for prompt in prompts:
+            self.check_prompt(prompt)
+            if len(self.tokenizer.encode(prompt)) >= MAX_TOKENS:
+                raise bad("prompt", expected=f"at most {MAX_TOKENS - 1} tokens", got=prompt, remedy="Say it shorter.")
+        text = self.net.read(self.tokenizer.batch(prompts).to(self.device))
+        return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
+
+    @torch.no_grad()
+    def predict_x0(self, z_t: Tensor, level: Level, condition: Condition) -> Tensor:
+        t = condition.tensors
+        text = TextFeatures(t["tokens"], t["pooled"], t["padding"])
+        y = z_t / level.alpha_t.to(z_t).view(-1, 1, 1, 1)
+        return self.net(y, level.sigma_ve.to(z_t), text)
+
+
+def weights_path() -> Path:
+    """Where the package keeps the embedded weights."""
+    return Path(str(resources.files("scorelift.priors") / "weights" / WEIGHTS))
+
+
+def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") -> ToyboxPrior:
+    """Load the embedded prior, or one that `scorelift toybox train` wrote.
+
+    Raises:
+        ScoreliftError: if the file is missing, damaged or of another kind.
+    """
+    path = path or weights_path()
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get("about")
+            if about is None or json.loads(about).get("format") != FORMAT:
+                raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path))
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ScoreliftError(f"prior: no weights at {path}. Train them with `scorelift toybox train`.") from error
+    except (SafetensorError, OSError) as error:
+        raise ScoreliftError(f"prior: {path} is damaged ({error}). Install scorelift again.") from error
+    return _from_parts(tensors, json.loads(about), device)
+
+
+def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any], device: str | torch.device) -> ToyboxPrior:
+    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in about["network"].items()}
+    net = UNet(UNetConfig(**sizes))
+    net.load_state_dict(tensors)
+    net.to(device, memory_format=torch.channels_last)
+    view = {key: tuple(value) if isinstance(value, list) else value for key, value in about["view_words"].items()}
+    return ToyboxPrior(net, Tokenizer(about["pieces"]), about["words"], ViewWords(**view))

@@ -1,0 +1,166 @@
+"""The embedded prior's network: a small text-conditional pixel U-Net that denoises at any noise level.
+
+Works on pictures in [-1, 1] at 64 x 64 (and 32 x 32, where it is trained first). EDM preconditioning keeps its input and
+output at unit scale at every noise level.
+
+Ref: Karras et al., "Elucidating the design space of diffusion-based generative models" (2022), Table 1; shifting the
+parameters to low resolution as in Imagen's Efficient U-Net (Saharia et al. 2022, B.1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .text import TextEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Sizes of the network."""
+
+    vocabulary: int
+    widths: tuple[int, ...] = (48, 96, 192)
+    encoder_blocks: tuple[int, ...] = (1, 2, 2)
+    decoder_blocks: tuple[int, ...] = (2, 2, 2)
+    self_attention: tuple[bool, ...] = (False, False, True)
+    cross_attention: tuple[bool, ...] = (False, True, True)
+    embedding: int = 256
+    head: int = 32
+    text_dim: int = 192
+    text_layers: int = 3
+    sigma_data: float = 0.5
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """A prompt as the network reads it."""
+
+    tokens: Float[Tensor, "b length dim"]
+    pooled: Float[Tensor, "b dim"]
+    padding: Bool[Tensor, "b length"]
+
+
+class Attention(nn.Module):
+    """Residual attention of pixels to each other or to the prompt's tokens."""
+
+    def __init__(self, dim: int, context_dim: int | None, head: int) -> None:
+        super().__init__()
+        self.heads = dim // head
+        self.norm = nn.GroupNorm(1, dim)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(context_dim or dim, dim, bias=False)
+        self.value = nn.Linear(context_dim or dim, dim, bias=False)
+        self.out = nn.Linear(dim, dim)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, text: TextFeatures | None) -> Tensor:
+        b, c, h, w = x.shape
+        y = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        source = y if text is None else text.tokens
+        split = (self.heads, c // self.heads)
+        q, k, v = (
+            t.unflatten(-1, split).transpose(1, 2) for t in (self.query(y), self.key(source), self.value(source))
+        )
+        mask = None if text is None else ~text.padding[:, None, None, :]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y = self.out(y.transpose(1, 2).reshape(b, h * w, c))
+        return x + y.reshape(b, h, w, c).permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """Residual block of two 3 x 3 convolutions, scaled and shifted by the embedding, then optional attention."""
+
+    def __init__(self, dim: int, config: UNetConfig, *, look: bool, read: bool) -> None:
+        super().__init__()
+        groups = dim // 16
+        self.norm1, self.norm2 = nn.GroupNorm(groups, dim), nn.GroupNorm(groups, dim, affine=False)
+        self.conv1, self.conv2 = nn.Conv2d(dim, dim, 3, padding=1), nn.Conv2d(dim, dim, 3, padding=1)
+        self.modulate = nn.Linear(config.embedding, 2 * dim)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.modulate.weight)
+        self.look = Attention(dim, None, config.head) if look else None
+        self.read = Attention(dim, config.text_dim, config.head) if read else None
+
+    def forward(self, x: Tensor, embedding: Tensor, text: TextFeatures) -> Tensor:
+        y = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
+        x = x + self.conv2(F.silu(self.norm2(y) * (1 + scale) + shift))
+        if self.look is not None:
+            x = self.look(x, None)
+        if self.read is not None:
+            x = self.read(x, text)
+        return x
+
+
+class UNet(nn.Module):
+    """The denoiser D(y; sigma_ve, text) -> x0 in VE form: y = x0 + sigma_ve * noise."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.text = TextEncoder(config.vocabulary, config.text_dim, config.text_layers, config.text_dim // config.head)
+        self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(24.0), 32)))
+        self.noise = nn.Sequential(
+            nn.Linear(65, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
+        )
+        self.prompt = nn.Linear(config.text_dim, config.embedding)
+        self.stem = nn.Conv2d(14, widths[0], 3, padding=1)
+
+        def level(i: int, count: int) -> nn.ModuleList:
+            look, read = config.self_attention[i], config.cross_attention[i]
+            return nn.ModuleList(Block(widths[i], config, look=look, read=read) for _ in range(count))
+
+        self.encoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.encoder_blocks))
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.decoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.decoder_blocks))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.norm = nn.GroupNorm(widths[0] // 16, widths[0])
+        self.out = nn.Conv2d(widths[0], 12, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Features of padded token ids (b, length)."""
+        return TextFeatures(*self.text(ids))
+
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        s, d = sigma_ve[:, None, None, None].to(y.dtype), self.config.sigma_data
+        total = (s * s + d * d).rsqrt()
+        raw = self.raw(y * total, sigma_ve, text)
+        return y * (d * total) ** 2 + raw * (s * d * total)
+
+    def raw(self, x: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
+        """The network inside the preconditioning."""
+        b, _, h, w = x.shape
+        c_noise = sigma_ve.to(x.dtype).log()[:, None] / 4
+        waves = c_noise * self.frequencies
+        size = x.new_full((b, 1), math.log2(h / 64))
+        embedding = F.silu(self.noise(torch.cat([waves.sin(), waves.cos(), size], 1)) + self.prompt(text.pooled))
+
+        x = F.pixel_unshuffle(x, 2)
+        rows = torch.linspace(-1, 1, h // 2, device=x.device, dtype=x.dtype)
+        columns = torch.linspace(-1, 1, w // 2, device=x.device, dtype=x.dtype)
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(b, 2, h // 2, w // 2)
+        x = torch.cat([x, place], 1).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
+        skips = []
+        for i, blocks in enumerate(self.encoder):
+            if i:
+                x = self.down[i - 1](x)
+            for block in blocks:
+                x = block(x, embedding, text)
+            skips.append(x)
+        for i in reversed(range(len(self.decoder))):
+            if i < len(self.decoder) - 1:
+                x = F.interpolate(self.up[i](x), scale_factor=2.0, mode="nearest") + skips[i]
+            for block in self.decoder[i]:
+                x = block(x, embedding, text)
+        return F.pixel_shuffle(self.out(F.silu(self.norm(x))), 2)

@@ -1,0 +1,31 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.config import from_json
+from ..core.errors import check_choice
+from .base import PARTS, Recipe, Stage
+from .canvas import CanvasRecipe
+from .quick import Quick
+
+RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, CanvasRecipe)}
+
+__all__ = ["RECIPES", "CanvasRecipe", "Quick", "Recipe", "Stage", "find_recipe", "recipe_from_json"]
+
+
+def find_recipe(name: str, preset: str | None = None) -> Recipe:
+    """A recipe by name, or one of its presets.
+
+    Raises:
+        ScoreliftError: for an unknown name.
+    """
+    check_choice("recipe", name, RECIPES)
+    cls = RECIPES[name]
+    return cls() if preset is None else cls.preset(preset)
+
+
+def recipe_from_json(value: Any) -> Recipe:
+    """The recipe a run was made with, from its config.json."""
+    return from_json(value, (*PARTS, *RECIPES.values()))

@@ -1,0 +1,136 @@
+"""What a recipe is: named stages, each a scene, a way to look at it, a distiller and an optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from ..core.errors import bad, check_positive
+from ..core.samplers import LightSampler, OrbitSampler, ShadingSampler
+from ..core.schedules import Constant, Ramp, Schedule, Steps
+from ..distill.noise import Times
+from ..distill.sds import SDS
+from ..scenes.canvas import CanvasConfig
+from ..scenes.volume import VoxelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalties:
+    """Weights of the regularizers, relative to the distiller's gradient."""
+
+    opacity: Schedule = Constant(0.0)
+    emptiness: Schedule = Constant(0.0)
+    orientation: Schedule = Constant(0.0)
+    smoothness: Schedule = Constant(0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam with a learning rate that follows the stage's progress."""
+
+    rate: Schedule = Constant(0.05)
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompting:
+    """How the prompt is said for each camera."""
+
+    choice: Literal["nearest", "interpolated", "none"] = "nearest"
+    "View phrases: the nearest, neighbours interpolated, or none."
+    negative: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One optimization from one scene to the next."""
+
+    steps: int
+    scene: VoxelConfig | CanvasConfig
+    size: int = 64
+    "Height and width of the renders the prior sees."
+    views: int = 1
+    "Cameras a step."
+    noise: Times = Times()
+    distiller: SDS = SDS()
+    cameras: OrbitSampler = OrbitSampler()
+    lights: LightSampler = LightSampler()
+    shading: ShadingSampler = ShadingSampler()
+    prompting: Prompting = Prompting()
+    penalties: Penalties = Penalties()
+    optimizer: Adam = Adam()
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "size", "views"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise bad(name, expected="a whole number of at least 1", got=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What is made of the optimized scene."""
+
+    mesh_resolution: int = 112
+    "Grid on which the surface is extracted."
+    faces: int = 8000
+    "The mesh is simplified to about this many triangles."
+    texture: int = 512
+    "Height and width of the baked albedo."
+    turntable_frames: int = 48
+    turntable_size: int = 160
+    preview_size: int = 128
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            check_positive(spec.name, getattr(self, spec.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named method. Subclasses add their stages as fields, in order, with the paper's numbers as defaults."""
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    presets: ClassVar[dict[str, str]] = {}
+    "Names of presets and what each is for; `preset(name)` returns one."
+
+    prior: str = "toybox"
+    "A prior's name, or a weights file."
+    seed: int = 0
+    finish: Finish = field(default_factory=Finish)
+
+    def stages(self) -> dict[str, Stage]:
+        """The stages by field name, in order."""
+        values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Stage)}
+
+    def with_steps(self, steps: int) -> Recipe:
+        """The recipe with `steps` steps in every stage; schedules follow progress and so scale along."""
+        return dataclasses.replace(self, **{n: dataclasses.replace(s, steps=steps) for n, s in self.stages().items()})
+
+    @classmethod
+    def preset(cls, name: str) -> Recipe:
+        """A preset of this recipe.
+
+        Raises:
+            ScoreliftError: if there is none of that name.
+        """
+        if name not in cls.presets:
+            raise bad(
+                "preset", expected=f"one of {', '.join(cls.presets) or 'none: this recipe has no presets'}", got=name
+            )
+        return cls._preset(name)
+
+    @classmethod
+    def _preset(cls, name: str) -> Recipe:
+        raise NotImplementedError
+
+
+PARTS: tuple[type[Any], ...] = (
+    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, LightSampler, ShadingSampler,
+    VoxelConfig, CanvasConfig, Constant, Ramp, Steps,
+)  # fmt: skip
+"""Classes a saved configuration may name."""

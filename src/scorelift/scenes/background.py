@@ -1,0 +1,33 @@
+"""A learned background."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Environment(nn.Module):
+    """A tiny learned panorama: `size` x `size` colours over azimuth and elevation, blended smoothly.
+
+    Ref: SJC's 4 x 4 learned environment (their App. A2).
+    """
+
+    def __init__(self, size: int = 4, grey: float = 0.6) -> None:
+        super().__init__()
+        self.colours = nn.Parameter(torch.full((1, 3, size, size), math.log(grey / (1 - grey))))
+
+    def forward(self, direction: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+        """Colours seen along unit directions."""
+        azimuth = torch.atan2(direction[..., 1], direction[..., 0]) / math.pi
+        elevation = torch.asin(direction[..., 2].clamp(-1, 1)) * (2 / math.pi)
+        place = torch.stack([azimuth, elevation], -1)
+        wrapped = torch.cat([self.colours[..., -1:], self.colours, self.colours[..., :1]], -1)
+        size = self.colours.shape[-1]
+        place = torch.stack([place[..., 0] * size / (size + 2), place[..., 1]], -1)
+        return F.grid_sample(
+            wrapped.expand(len(place), -1, -1, -1), place, padding_mode="border", align_corners=False
+        ).sigmoid()

@@ -1,0 +1,71 @@
+"""What every scene is: parameters that can be rendered from cameras under lights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..core.cameras import Cameras
+from ..core.lights import Lights
+
+Shading = Literal["albedo", "shaded", "textureless", "normal"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The quadrature samples of a volume rendering, packed ray after ray, for regularizers."""
+
+    weight: Float[Tensor, " n"]
+    ray: Int[Tensor, " n"]
+    rays: int
+    facing: Float[Tensor, " n"] | None = None
+    "n . v: cosine between normal and viewing direction; positive where a surface faces away from the camera."
+
+
+@dataclass(frozen=True)
+class Render:
+    """Pictures of a scene. `rgb` is composited on the background; the others are the object's alone."""
+
+    rgb: Float[Tensor, "b c h w"]
+    opacity: Float[Tensor, "b 1 h w"]
+    depth: Float[Tensor, "b 1 h w"] | None = None
+    "Expected distance along the ray, over opaque parts; 0 where nothing is hit."
+    normal: Float[Tensor, "b 3 h w"] | None = None
+    "Expected world normal, of length at most the opacity."
+    samples: Samples | None = None
+
+
+class Scene(nn.Module, ABC):
+    """Parameters theta and their rendering."""
+
+    @abstractmethod
+    def render(
+        self,
+        cameras: Cameras,
+        size: int,
+        *,
+        lights: Lights | None = None,
+        shading: Shading = "albedo",
+        background: Float[Tensor, "b 3 #h #w"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Render:
+        """Render one picture a camera.
+
+        Args:
+            size: height and width in pixels.
+            lights: needed by "shaded" and "textureless".
+            background: linear rgb behind the object; None: the scene's own.
+            generator: jitters the samples along rays; None: midpoints.
+        """
+
+    @abstractmethod
+    def groups(self, rate: float) -> list[dict]:
+        """Every parameter, in optimizer groups with learning rates relative to `rate`."""
+
+    def update(self, step: int, progress: float) -> None:
+        """Called before each step, with the stage's progress in [0, 1]: occupancy, annealing."""

@@ -1,0 +1,104 @@
+"""Two-dimensional scenes: free pixels, a mirrored image, a small coordinate network. Cameras do not matter to them.
+
+Ref: DreamFusion Fig. 2 (differentiable image parameterizations, the mirror among them); SJC Sec. 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..core.cameras import Cameras
+from ..core.errors import check_choice, check_positive
+from ..core.lights import Lights
+from .base import Render, Scene, Shading
+
+Kind = Literal["pixels", "mirror", "mlp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasConfig:
+    """A picture to optimize."""
+
+    kind: Kind = "pixels"
+    "Free pixels; pixels whose right half mirrors the left; a network from coordinates to colours."
+    resolution: int = 64
+    "Of the pixels."
+    width: int = 128
+    "Of the network."
+    pictures: int = 1
+    "Independent pictures, optimized side by side."
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("pixels", "mirror", "mlp"))
+        check_positive("resolution", self.resolution)
+        check_positive("pictures", self.pictures)
+
+
+class Canvas(Scene):
+    """Pictures as parameters; `render` returns picture i for camera i."""
+
+    def __init__(self, config: CanvasConfig) -> None:
+        super().__init__()
+        self.config = config
+        n, side = config.pictures, config.resolution
+        columns = side // 2 if config.kind == "mirror" else side
+        self.net: nn.Module | None = None
+        if config.kind == "mlp":
+            self.net = _Coordinates(n, config.width)
+        else:
+            self.pixels = nn.Parameter(torch.full((n, 3, side, columns), 0.5) + 0.02 * torch.randn(n, 3, side, columns))
+
+    def groups(self, rate: float) -> list[dict]:
+        return [{"params": list(self.parameters()), "lr": rate}]
+
+    def picture(self, size: int) -> Float[Tensor, "n 3 size size"]:
+        """The pictures, linear rgb."""
+        if self.net is not None:
+            return self.net(size)
+        image = self.pixels
+        if self.config.kind == "mirror":
+            image = torch.cat([image, image.flip(-1)], -1)
+        if size != image.shape[-1]:
+            image = nn.functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
+        return image
+
+    @torch.no_grad()
+    def render_all(self, size: int) -> Float[Tensor, "3 size wide"]:
+        """The pictures side by side."""
+        return torch.cat(list(self.picture(size)), -1)
+
+    def render(
+        self,
+        cameras: Cameras,
+        size: int,
+        *,
+        lights: Lights | None = None,
+        shading: Shading = "albedo",
+        background: Float[Tensor, "b 3 #h #w"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Render:
+        rgb = self.picture(size)
+        return Render(rgb=rgb, opacity=torch.ones_like(rgb[:, :1]))
+
+
+class _Coordinates(nn.Module):
+    """One sine-featured network a picture."""
+
+    def __init__(self, pictures: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("waves", torch.randn(pictures, 2, width // 2) * 6)
+        self.first = nn.Parameter(torch.randn(pictures, width, width) / math.sqrt(width))
+        self.last = nn.Parameter(torch.randn(pictures, width, 3) / math.sqrt(width))
+
+    def forward(self, size: int) -> Tensor:
+        axis = (torch.arange(size, device=self.first.device) + 0.5) / size * 2 - 1
+        place = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+        angle = place @ self.waves
+        hidden = nn.functional.silu(torch.cat([angle.sin(), angle.cos()], -1) @ self.first)
+        return (hidden @ self.last).sigmoid().transpose(1, 2).reshape(-1, 3, size, size)

@@ -1,0 +1,46 @@
+"""Regularizers of volume scenes, each a scalar function of a render."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.errors import ScoreliftError
+from .base import Render, Samples
+
+
+def _samples(render: Render, name: str) -> Samples:
+    if render.samples is None:
+        raise ScoreliftError(f"{name}: this scene has no samples along rays, so the {name} loss does not apply to it.")
+    return render.samples
+
+
+def opacity_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over rays of sqrt(opacity^2 + .01): discourages filling empty space. Ref: DreamFusion App. A.2."""
+    return (render.opacity.square() + 0.01).sqrt().mean()
+
+
+def emptiness_loss(render: Render, beta: float = 10.0) -> Float[Tensor, ""]:
+    """Mean over rays of sum_i log(1 + beta w_i): punishes thin fog hardest.
+
+    Ref: SJC Eq. 26 averages over the N samples of a ray; here samples in skipped (empty) space add 0 to the sum, and the
+    factor 1/N belongs to the loss weight.
+    """
+    samples = _samples(render, "emptiness")
+    return torch.log1p(beta * samples.weight).sum() / samples.rays
+
+
+def orientation_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over rays of sum_i stopgrad(w_i) max(0, n_i . v)^2. Ref: DreamFusion Eq. 10; Ref-NeRF Eq. 11."""
+    samples = _samples(render, "orientation")
+    if samples.facing is None:
+        raise ScoreliftError("orientation: normals were not rendered. Choose a shading that needs them.")
+    return (samples.weight.detach() * samples.facing.clamp_min(0).square()).sum() / samples.rays
+
+
+def smoothness_loss(grid: Float[Tensor, "x y z c"]) -> Float[Tensor, ""]:
+    """Total variation: mean squared difference of neighbouring voxels."""
+    return sum(
+        ((grid.narrow(a, 1, grid.shape[a] - 1) - grid.narrow(a, 0, grid.shape[a] - 1)) ** 2).mean() for a in range(3)
+    )  # type: ignore[return-value]

@@ -1,0 +1,132 @@
+"""Pictures of the closed world for training: traced once as layers, coloured anew each time they are drawn.
+
+A shard on disk is `shard-NNNNN.npy` (uint8 layers, pictures x LAYERS x 64 x 64) and `shard-NNNNN.json` (what each
+shows). One traced toy serves every colouring, background and, if its halves mirror each other, its mirror image, so a
+few hundred thousand traced pictures are as good as tens of millions.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.background import random_background
+from ..core.errors import ScoreliftError
+from ..core.samplers import LightSampler, OrbitSampler
+from .grammar import say
+from .render import LAYERS, paint, render_layers
+from .solid import build, free_colours
+from .spec import Spec, Worn, draw_colours, draw_structure
+from .toys import KINDS
+from .views import View, draw_view
+
+SIZE = 64
+BATCH = 32
+SHARD = 8192
+ZOOMED = 0.15
+
+
+SNAPSHOT = OrbitSampler(even=False)
+"How pictures are taken: any azimuth, elevation mostly under 50 degrees, the toy filling most of the frame."
+ZOOMED_OUT = OrbitSampler(even=False, fill=(0.38, 0.62))
+
+
+def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, pictures: int = SHARD,
+                 on_batch: Callable[[int], None] | None = None) -> Path:  # fmt: skip
+    """Trace shard `index` into `folder` unless it is there already; returns the path of its layers.
+
+    With `train`, held-out (object, accessory) and (object, finish) pairs do not occur (colours are drawn later).
+    """
+    path = folder / f"shard-{index:05d}.npy"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(f"{seed}/{index}")
+    generator = torch.Generator().manual_seed(seed * 100_003 + index)
+    layers = np.empty((pictures, LAYERS, SIZE, SIZE), np.uint8)
+    entries = []
+    for start in range(0, pictures, BATCH):
+        count = min(BATCH, pictures - start)
+        kind, worn, support, finish = draw_structure(rng, train=train)
+        spec = Spec(kind, finish=finish, worn=tuple(Worn(w) for w in worn), support=support)
+        zoomed = rng.random() < ZOOMED
+        cameras = (ZOOMED_OUT if zoomed else SNAPSHOT).draw(count, generator)
+        lights = LightSampler().draw(cameras, generator)
+        traced = render_layers(build([spec] * count, rng), cameras, lights, SIZE)
+        layers[start : start + count] = (traced * 255).round().byte().numpy()
+        for elevation, azimuth in zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True):
+            entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3)])
+        if on_batch is not None:
+            on_batch(count)
+    path.with_suffix(".json").write_text(json.dumps(entries))
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, layers)
+    temporary.rename(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Coloured pictures and what they show."""
+
+    pictures: Float[Tensor, "b 3 h w"]
+    "Linear rgb in [0, 1]."
+    specs: list[Spec]
+    views: list[View]
+    elevation_deg: Float[Tensor, " b"]
+    azimuth_deg: Float[Tensor, " b"]
+    zoomed: list[bool]
+    captions: list[str]
+
+
+class Pictures:
+    """Traced shards as an endless source of coloured, captioned batches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(folder.glob("shard-*.npy"))
+        if not self.paths:
+            raise ScoreliftError(f"pictures: no shards in {folder}. Trace them with `scorelift toybox render`.")
+        self.layers = [np.load(path, mmap_mode="r") for path in self.paths]
+        self.entries = [json.loads(path.with_suffix(".json").read_text()) for path in self.paths]
+        self.offsets = np.cumsum([0, *(len(layer) for layer in self.layers)])
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def draw(self, n: int, rng: random.Random, *, size: int = SIZE, train: bool = True) -> Batch:
+        """`n` random pictures at `size` (64 or a divisor), freshly coloured, captioned, half of them mirrored."""
+        generator = torch.Generator().manual_seed(rng.getrandbits(48))
+        layers, specs, views, angles, zooms, captions = [], [], [], [], [], []
+        for _ in range(n):
+            shard = rng.randrange(len(self))
+            which = int(np.searchsorted(self.offsets, shard, side="right")) - 1
+            row = shard - int(self.offsets[which])
+            kind, worn, support, finish, zoomed, elevation, azimuth = self.entries[which][row]
+            picture = self.layers[which][row]
+            if KINDS[kind].symmetric and rng.random() < 0.5:
+                picture, azimuth = picture[..., ::-1], -azimuth % 360
+            spec = Spec(kind, finish=finish, worn=tuple(Worn(w) for w in worn), support=support)
+            spec = draw_colours(rng, spec, train=train)
+            view = draw_view(elevation, azimuth, rng)
+            layers.append(torch.from_numpy(np.ascontiguousarray(picture)))
+            specs.append(spec)
+            views.append(view)
+            angles.append((elevation, azimuth))
+            zooms.append(zoomed)
+            captions.append(say(spec, view, rng, zoomed=zoomed))
+        stacked = torch.stack(layers).float().div_(255)
+        if size != SIZE:
+            stacked = torch.nn.functional.avg_pool2d(stacked, SIZE // size)
+        colours = torch.stack([free_colours(spec, rng) for spec in specs])
+        pictures = paint(stacked, colours, random_background(n, size, generator))
+        elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
+        return Batch(pictures, specs, views, elevation_deg, azimuth_deg, zooms, captions)

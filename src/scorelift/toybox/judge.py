@@ -1,0 +1,170 @@
+"""The judge: a classifier that says what a picture of the closed world shows, trained on pictures the prior never saw.
+
+It names the object, its main colour, the view (front, left, right, back, overhead), the finish and what is worn.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.errors import ScoreliftError
+from .accessories import ACCESSORIES
+from .data import Batch, Pictures
+from .palette import COLOUR_NAMES
+from .spec import FINISHES, Spec
+from .toys import KINDS
+from .views import OVERHEAD_DEG, quadrant
+
+VIEWS = ("front", "left", "right", "back", "overhead")
+HEADS = {
+    "object": tuple(KINDS), "colour": COLOUR_NAMES, "view": VIEWS, "finish": FINISHES, "worn": tuple(ACCESSORIES),
+}  # fmt: skip
+WEIGHTS = Path(__file__).parent / "judge.safetensors"
+
+
+class Judge(nn.Module):
+    """A small residual network over 64 x 64 pictures with one linear head a question."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128)) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.stages = nn.ModuleList()
+        for before, after in zip((widths[0], *widths), widths, strict=False):
+            layers = [nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)]
+            layers += [nn.GroupNorm(8, after), nn.SiLU(), nn.Conv2d(after, after, 3, padding=1)]
+            skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+            self.stages.append(nn.ModuleDict({"body": nn.Sequential(*layers), "skip": skip}))
+        self.norm = nn.LayerNorm(widths[-1] * 16)
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[-1] * 16, len(labels)) for name, labels in HEADS.items()})
+
+    def forward(self, rgb: Float[Tensor, "b 3 64 64"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits of each head for linear rgb in [0, 1]."""
+        x = F.pixel_unshuffle(rgb * 2 - 1, 2).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
+        for i, stage in enumerate(self.stages):
+            x = stage["skip"](x) + stage["body"](x)
+            if i < len(self.stages) - 1:
+                x = F.avg_pool2d(x, 2)
+        x = self.norm(x.flatten(1))
+        return {name: head(x) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge takes a batch of pictures for, by name; `worn` may name several."""
+
+    object: list[str]
+    colour: list[str]
+    view: list[str]
+    finish: list[str]
+    worn: list[tuple[str, ...]]
+    probability: dict[str, Float[Tensor, "b _"]]
+
+
+def view_label(elevation_deg: float, azimuth_deg: float) -> str:
+    """The judge's name for a view."""
+    return "overhead" if elevation_deg > OVERHEAD_DEG else quadrant(azimuth_deg)
+
+
+@torch.no_grad()
+def judge_pictures(judge: Judge, rgb: Float[Tensor, "b 3 64 64"]) -> Verdict:
+    """Classify pictures, linear rgb in [0, 1]."""
+    logits = [judge(part) for part in rgb.split(64)]
+    joined = {name: torch.cat([part[name] for part in logits]) for name in HEADS}
+    named = {name: [HEADS[name][i] for i in t.argmax(-1).tolist()] for name, t in joined.items() if name != "worn"}
+    worn = [tuple(n for n, on in zip(HEADS["worn"], row, strict=True) if on) for row in (joined["worn"] > 0).tolist()]
+    probability = {name: t.sigmoid() if name == "worn" else t.softmax(-1) for name, t in joined.items()}
+    return Verdict(**named, worn=worn, probability=probability)
+
+
+def labels(batch: Batch) -> dict[str, Tensor]:
+    """Targets of each head; -1 where the question has no answer (view of an object without a front)."""
+
+    def index(name: str, values: list[str]) -> Int[Tensor, " b"]:
+        return torch.tensor([HEADS[name].index(value) for value in values])
+
+    def seen(spec: Spec, elevation: float, azimuth: float) -> int:
+        label = view_label(elevation, azimuth)
+        return VIEWS.index(label) if label == "overhead" or KINDS[spec.kind].has_front else -1
+
+    angles = zip(batch.specs, batch.elevation_deg.tolist(), batch.azimuth_deg.tolist(), strict=True)
+    worn = [[float(name in {w.name for w in spec.worn}) for name in HEADS["worn"]] for spec in batch.specs]
+    return {
+        "object": index("object", [spec.kind for spec in batch.specs]),
+        "colour": index("colour", [spec.colour or "white" for spec in batch.specs]),
+        "finish": index("finish", [spec.finish for spec in batch.specs]),
+        "view": torch.tensor([seen(*angle) for angle in angles]),
+        "worn": torch.tensor(worn),
+    }
+
+
+def judge_loss(logits: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
+    """Sum of the heads' cross entropies."""
+    total = F.binary_cross_entropy_with_logits(logits["worn"], target["worn"]) * 4
+    for name in ("object", "colour", "view", "finish"):
+        total = total + F.cross_entropy(logits[name], target[name], ignore_index=-1)
+    return total
+
+
+def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 7,
+                on_step: Callable[[int, float], None] | None = None) -> Judge:  # fmt: skip
+    """Train a judge on `steps` batches of pictures, some blurred and noised so that it forgives a sample's grain."""
+    torch.manual_seed(seed)
+    judge = Judge().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
+    for step in range(steps):
+        rng = random.Random(f"judge/{seed}/{step}")
+        drawn = pictures.draw(batch, rng, train=False)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        loss = judge_loss(judge(_roughen(drawn.pictures, generator)), labels(drawn))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        rate.step()
+        if on_step is not None:
+            on_step(step, float(loss.detach()))
+    return judge.eval()
+
+
+def _roughen(rgb: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur half the pictures a little and add faint noise, as samples and renders have."""
+    blurred = F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    share = torch.rand(len(rgb), 1, 1, 1, generator=generator) * (
+        torch.rand(len(rgb), 1, 1, 1, generator=generator) < 0.5
+    )
+    noise = 0.04 * torch.rand(len(rgb), 1, 1, 1, generator=generator) * torch.randn(rgb.shape, generator=generator)
+    return torch.lerp(rgb, blurred, share) + noise
+
+
+def save_judge(judge: Judge, path: Path, about: dict) -> None:
+    """Write a judge, half precision, with what it was trained on and how well it reads true pictures."""
+    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, path, {"about": json.dumps(about)})
+
+
+def load_judge(path: Path | None = None) -> tuple[Judge, dict]:
+    """The judge that ships with the package, and the note that came with it.
+
+    Raises:
+        ScoreliftError: if there is none.
+    """
+    path = path or WEIGHTS
+    if not path.exists():
+        raise ScoreliftError(f"judge: no weights at {path}. Train them with `scorelift toybox judge`.")
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        about = json.loads(file.metadata()["about"])
+    judge = Judge()
+    judge.load_state_dict(tensors)
+    return judge.eval(), about

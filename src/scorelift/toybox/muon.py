@@ -1,0 +1,60 @@
+"""Muon with AdamW beside it, in float32: on CPUs the published half-precision iteration is slower than the step it saves.
+
+Ref: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Roughly the nearest matrix with all singular values near 1, by five quintic Newton-Schulz iterations."""
+    a, b, c = _QUINTIC
+    x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp_min(1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if matrix.shape[0] > matrix.shape[1] else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalized momentum for matrices (convolutions flattened), AdamW for groups with `use_muon` False."""
+
+    def __init__(self, groups: list[dict], *, momentum: float = 0.95, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        super().__init__(groups, {"lr": 0.01, "use_muon": True, "momentum": momentum, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            update = self._muon if group["use_muon"] else self._adam
+            for p in group["params"]:
+                if p.grad is not None:
+                    update(p, group)
+
+    def _muon(self, p: Tensor, group: dict) -> None:
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+        direction = p.grad.lerp(state["momentum"], group["momentum"])
+        flat = direction.reshape(len(p), -1)
+        rows, columns = flat.shape
+        step = orthogonalize(flat).view(p.shape)
+        p.add_(step, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+    def _adam(self, p: Tensor, group: dict) -> None:
+        state, (b1, b2) = self.state[p], group["betas"]
+        if not state:
+            state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+        state["step"] += 1
+        state["mean"].lerp_(p.grad, 1 - b1)
+        state["square"].lerp_(p.grad.square(), 1 - b2)
+        mean = state["mean"] / (1 - b1 ** state["step"])
+        square = state["square"] / (1 - b2 ** state["step"])
+        p.add_(mean / (square.sqrt() + 1e-8), alpha=-group["lr"])

@@ -1,0 +1,52 @@
+"""Turning a training checkpoint into the weights file that ships with the package."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from ..core.files import load_state
+from ..priors.base import ViewWords
+from ..priors.toybox import FORMAT
+from .grammar import known_words, view_phrase
+from .train import learn_tokenizer
+from .views import AZIMUTHS, HIGH_DEG, LOW_DEG, OVERHEAD_DEG, View
+
+
+def toybox_view_words() -> ViewWords:
+    """The finest view phrases of the grammar."""
+    return ViewWords(
+        azimuths=tuple(view_phrase(View(name)) for name in AZIMUTHS),
+        overhead=view_phrase(View(elevation="overhead")),
+        overhead_deg=OVERHEAD_DEG,
+        overhead_with_azimuth=True,
+        high=view_phrase(View(elevation="high")),
+        high_deg=HIGH_DEG,
+        low=view_phrase(View(elevation="low")),
+        low_deg=LOW_DEG,
+    )
+
+
+def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None) -> int:
+    """Write the averaged weights of a checkpoint as one half-precision safetensors file; returns its bytes."""
+    state = load_state(checkpoint)
+    about = {
+        "format": FORMAT,
+        "network": state["network"],
+        "pieces": learn_tokenizer().pieces,
+        "words": sorted(known_words()),
+        "view_words": asdict(toybox_view_words()),
+        "training": {"steps": state["step"], **(training or {})},
+    }
+    tensors = {name: t.to(torch.float16).contiguous() for name, t in state["average"].items()}
+    temporary = out.with_name(out.name + ".tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, temporary, {"about": json.dumps(about)})
+    os.replace(temporary, out)
+    return out.stat().st_size

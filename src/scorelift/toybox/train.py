@@ -1,0 +1,221 @@
+"""Training of the embedded prior: first at 32 x 32, then mostly at 64 x 64, on pictures of the closed world.
+
+Every random choice of a step derives from (seed, step), so a resumed run takes exactly the steps of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import bad, check_choice, check_positive
+from ..core.files import load_state, save_state, write_json
+from ..priors.text import Tokenizer
+from ..priors.unet import UNet, UNetConfig
+from .data import Batch, Pictures
+from .grammar import say
+from .muon import Muon
+from .spec import draw
+from .views import draw_view
+
+PIECES = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how the prior is trained. Counts are in pictures."""
+
+    low_pictures: int = 2_000_000
+    "Seen at 32 x 32, first."
+    high_pictures: int = 1_200_000
+    "Seen at 64 x 64, after."
+    low_batch: int = 128
+    high_batch: int = 64
+    low_every: int = 6
+    "In the second phase, one step in so many is still at 32 x 32."
+    learning_rate: float = 0.01
+    "Of the hidden matrices (Muon)."
+    adam_rate: float = 1.5e-3
+    "Of everything else (AdamW)."
+    warmup_steps: int = 300
+    cooldown: float = 0.25
+    "Fraction of all pictures over which the rates fall to zero, at the end."
+    ema_pictures: float = 60_000
+    "Half-life of the averaged weights."
+    unconditional: float = 0.1
+    "Share of pictures trained without caption, for classifier-free guidance."
+    noise_mean: float = -0.4
+    noise_std: float = 1.5
+    "ln sigma_ve ~ N(noise_mean + ln(size / 64), noise_std)."
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("low_batch", "high_batch", "learning_rate", "adam_rate", "ema_pictures"):
+            check_positive(name, getattr(self, name))
+
+    def plan(self, step: int) -> tuple[int, int, float]:
+        """Picture size, batch size and training progress in [0, 1] of a step; progress 1 means done."""
+        low_steps = math.ceil(self.low_pictures / self.low_batch)
+        high_steps = math.ceil(self.high_pictures / self.high_batch)
+        if step < low_steps:
+            seen, size, batch = step * self.low_batch / 4, 32, self.low_batch
+        else:
+            into = step - low_steps
+            seen = self.low_pictures / 4 + into * self.high_batch
+            low = self.low_every > 0 and into % self.low_every == self.low_every - 1
+            size, batch = (32, self.low_batch) if low else (64, self.high_batch)
+        whole = self.low_pictures / 4 + high_steps * self.high_batch
+        return size, batch, min(seen / whole, 1.0)
+
+    def rate(self, step: int) -> float:
+        """Learning rate as a fraction of its peak: warm-up, plateau, straight cool-down."""
+        _, _, progress = self.plan(step)
+        return min(1.0, (step + 1) / self.warmup_steps) * min(1.0, (1 - progress) / self.cooldown)
+
+
+def learn_tokenizer(captions: int = 20_000) -> Tokenizer:
+    """Sub-word pieces of the closed world's captions; always the same ones."""
+    rng = random.Random(0)
+    texts = (
+        say(draw(rng), draw_view(rng.uniform(-10, 90), rng.uniform(0, 360), rng), rng, zoomed=rng.random() < 0.15)
+        for _ in range(captions)
+    )
+    return Tokenizer.learn(texts, PIECES)
+
+
+def build_optimizer(net: UNet, config: TrainConfig, name: str = "muon") -> torch.optim.Optimizer:
+    """Muon for the hidden matrices, AdamW for the rest (embeddings, first and last layers, norms, biases)."""
+    check_choice("optimizer", name, ("muon", "adamw"))
+    if name == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=config.adam_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    edge = {id(p) for module in (net.text.token, net.stem, net.out, net.noise) for p in module.parameters()}
+    hidden = [p for p in net.parameters() if p.ndim >= 2 and id(p) not in edge and p is not net.text.place]
+    chosen = {id(p) for p in hidden}
+    rest = [p for p in net.parameters() if id(p) not in chosen]
+    groups = [
+        {"params": hidden, "lr": config.learning_rate, "use_muon": True},
+        {"params": rest, "lr": config.adam_rate, "use_muon": False},
+    ]
+    return Muon(groups)
+
+
+def denoising_loss(net: UNet, batch: Batch, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+    """EDM's weighted denoising loss, about 1 for a network that predicts nothing.
+
+    Ref: Karras et al. (2022), Eq. 2 and Table 1: weight (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+    """
+    x0 = batch.pictures.to(noise) * 2 - 1
+    s, d = sigma_ve[:, None, None, None], net.config.sigma_data
+    error = net(x0 + s * noise, sigma_ve, net.read(ids)) - x0
+    return (error.square() * ((s * s + d * d) / (s * d) ** 2)).mean()
+
+
+class Trainer:
+    """Network, averaged network, optimizer and step count, in one folder."""
+
+    def __init__(self, config: TrainConfig, pictures: Pictures, out: Path, *, device: str = "cpu",
+                 network: UNetConfig | None = None, optimizer: str = "muon") -> None:  # fmt: skip
+        self.config, self.pictures, self.out, self.device = config, pictures, out, device
+        self.tokenizer = learn_tokenizer()
+        torch.manual_seed(config.seed)
+        network = network or UNetConfig(vocabulary=len(self.tokenizer))
+        self.net = UNet(network).to(device, memory_format=torch.channels_last)
+        self.average = UNet(network).to(device, memory_format=torch.channels_last).requires_grad_(False)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimizer = build_optimizer(self.net, config, optimizer)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.step = 0
+        out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = out / "checkpoint.safetensors"
+
+    def resume(self) -> bool:
+        """Continue from the folder's checkpoint, if there is one."""
+        if not self.checkpoint.exists():
+            return False
+        state = load_state(self.checkpoint, self.device)
+        if state["network"] != json.loads(json.dumps(asdict(self.net.config))):
+            raise bad(
+                "network", expected=f"the sizes in {self.checkpoint}", got="others", remedy="Choose another --out."
+            )
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        save_state(
+            self.checkpoint,
+            {
+                "net": self.net.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "network": json.loads(json.dumps(asdict(self.net.config))),
+            },
+        )
+
+    def one_step(self) -> float:
+        """Take the next step; returns its loss."""
+        config, step = self.config, self.step
+        size, count, _ = config.plan(step)
+        rng = random.Random(f"{config.seed}/{step}")
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        batch = self.pictures.draw(count, rng, size=size)
+        captions = ["" if rng.random() < config.unconditional else caption for caption in batch.captions]
+        ids = self.tokenizer.batch(captions).to(self.device)
+        mean = config.noise_mean + math.log(size / 64)
+        sigma_ve = (mean + config.noise_std * torch.randn(count, generator=generator)).exp().to(self.device)
+        noise = torch.randn(batch.pictures.shape, generator=generator).to(self.device)
+        loss = denoising_loss(self.net, batch, ids, sigma_ve, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * config.rate(step)
+        self.optimizer.step()
+        seen = step * count
+        keep = 0.5 ** (count / min(config.ema_pictures, 0.1 * seen + count))
+        with torch.no_grad():
+            for averaged, current in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                averaged.lerp_(current, 1 - keep)
+        self.step += 1
+        return float(loss.detach())
+
+    def run(self, *, save_every_s: float = 600,
+            steps: int | None = None) -> Iterator[dict]:  # fmt: skip
+        """Train to the end of the plan (or for `steps`), logging to train.jsonl and saving; yields each log entry."""
+        write_json(self.out / "train.json", asdict(self.config))
+        saved = started = time.monotonic()
+        losses: list[float] = []
+        pictures, last = 0, self.step if steps is None else self.step + steps
+        while self.config.plan(self.step)[2] < 1 and (steps is None or self.step < last):
+            size, count, progress = self.config.plan(self.step)
+            losses.append(self.one_step())
+            pictures += count
+            if not math.isfinite(losses[-1]):
+                raise bad(f"loss at step {self.step}", expected="a finite number", got=losses[-1],
+                          remedy=f"The last good state is {self.checkpoint}.")  # fmt: skip
+            if self.step % 50 == 0:
+                now = time.monotonic()
+                entry = {
+                    "step": self.step, "size": size, "progress": round(progress, 4),
+                    "loss": round(sum(losses) / len(losses), 4), "pictures_per_s": round(pictures / (now - started), 1),
+                }  # fmt: skip
+                with (self.out / "train.jsonl").open("a") as log:
+                    log.write(json.dumps(entry) + "\n")
+                losses, pictures, started = [], 0, now
+                yield entry
+                if now - saved > save_every_s:
+                    self.save()
+                    saved = now
+        self.save()
