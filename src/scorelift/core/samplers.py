@@ -1,10 +1,12 @@
-"""Random cameras, lights and shading: the distributions a recipe names, drawn with an explicit generator."""
+"""Random cameras, lights, shading and backdrops: the distributions a recipe names, drawn with an explicit generator."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .cameras import Cameras, direction, fov_for_size, orbit
@@ -31,7 +33,7 @@ class OrbitSampler:
     radius: float = 0.8
     target_std: float = 0.05
     even: bool = True
-    "Several cameras drawn together stand evenly around the object, from a random first azimuth."
+    "Several cameras drawn together stand one in each of as many equal sectors."
 
     def __post_init__(self) -> None:
         _check_span("elevation_deg", self.elevation_deg, -90, 90)
@@ -46,13 +48,13 @@ class OrbitSampler:
         def uniform(span: tuple[float, float]) -> Tensor:
             return span[0] + (span[1] - span[0]) * torch.rand(n, generator=generator)
 
-        high = torch.rand(n, generator=generator) < self.high_share
+        high = torch.rand(n, generator=generator) >= 1 - self.high_share
         elevation = torch.where(~high, uniform(self.elevation_deg), uniform(self.high_elevation_deg))
         distance, fill = uniform(self.distance), uniform(self.fill)
         target = self.target_std * torch.randn(n, 3, generator=generator)
         azimuth = uniform((0, 360))
         if self.even:
-            azimuth = azimuth[:1] + 360 / n * torch.arange(n) + (azimuth - azimuth[:1]) / n
+            azimuth = 360 * torch.rand(1, generator=generator) + (torch.arange(n) * 360 + azimuth) / n
         return orbit(elevation, azimuth % 360, distance, fov_for_size(self.radius, distance, fill), target)
 
 
@@ -96,3 +98,51 @@ class ShadingSampler:
         if progress < self.albedo_until or lit >= self.shaded:
             return "albedo"
         return "textureless" if bare < self.textureless else "shaded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RingSampler:
+    """Cameras that stand at `count` fixed azimuths of one elevation, chosen at random: for priors of known views."""
+
+    count: int = 8
+    elevation_deg: float = 15.0
+    distance: float = 3.0
+    fill: float = 0.85
+    radius: float = 0.8
+
+    def ring(self) -> Cameras:
+        """All of them, from the front on."""
+        distance = torch.full((self.count,), self.distance)
+        fov = fov_for_size(self.radius, distance, torch.full((self.count,), self.fill))
+        azimuth = 360 / self.count * torch.arange(self.count)
+        return orbit(torch.full((self.count,), self.elevation_deg), azimuth, distance, fov)
+
+    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras, all different while they last."""
+        chosen = [torch.randperm(self.count, generator=generator) for _ in range(-(-n // self.count))]
+        return self.ring()[torch.cat(chosen)[:n]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackdropSampler:
+    """Muted plain colours and straight gradients, as studio pictures have; linear rgb in [0, 1]."""
+
+    grey: tuple[float, float] = (0.25, 1.0)
+    tint: float = 0.12
+    "Standard deviation of the colours around grey."
+    gradient: float = 0.5
+    "Share of the pictures with a gradient instead of one colour."
+
+    def __post_init__(self) -> None:
+        _check_span("grey", self.grey, 0, 1)
+        check_range("gradient", self.gradient, 0, 1)
+
+    def draw(self, n: int, size: int, generator: torch.Generator) -> Float[Tensor, "n 3 size size"]:
+        """Draw `n` backdrops."""
+        grey = self.grey[0] + (self.grey[1] - self.grey[0]) * torch.rand(n, 1, generator=generator)
+        ends = (grey + self.tint * torch.randn(2, n, 3, generator=generator)).clamp(0, 1)
+        angle = 2 * math.pi * torch.rand(n, 1, 1, generator=generator)
+        axis = torch.linspace(-1, 1, size)
+        ramp = (axis[None, :, None] * angle.sin() + axis[None, None, :] * angle.cos()) / (2 * math.sqrt(2)) + 0.5
+        ramp = torch.where(torch.rand(n, 1, 1, generator=generator) < self.gradient, ramp, torch.zeros(()))[:, None]
+        return ends[0][..., None, None] * (1 - ramp) + ends[1][..., None, None] * ramp

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import sys
 import time
 from pathlib import Path
@@ -199,7 +198,11 @@ def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _peak_mib() -> int:
-    """Peak resident memory of this process in MiB."""
+def _peak_mib() -> int | None:
+    """Peak resident memory of this process in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))

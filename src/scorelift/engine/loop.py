@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.background import random_background
 from ..core.errors import ScoreliftError
 from ..distill.prompts import ViewPrompts
 from ..priors.base import Prior
@@ -113,7 +112,7 @@ class Loop:
         cameras = stage.cameras.draw(stage.views, generator)
         lights = stage.lights.draw(cameras, generator).to(self.device)
         shading = stage.shading.draw(progress, generator)
-        backdrop = random_background(stage.views, stage.size, generator).to(self.device)
+        backdrop = stage.backdrops.draw(stage.views, stage.size, generator).to(self.device)
         learned = getattr(self.scene, "environment", None) is not None
         render = self.scene.render(
             cameras.to(self.device), stage.size, lights=lights, shading=shading,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..core.errors import bad, check_positive
-from ..core.samplers import LightSampler, OrbitSampler, ShadingSampler
+from ..core.samplers import BackdropSampler, LightSampler, OrbitSampler, RingSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Schedule, Steps
 from ..distill.noise import Times
 from ..distill.sds import SDS
@@ -55,9 +55,10 @@ class Stage:
     "Cameras a step."
     noise: Times = Times()
     distiller: SDS = SDS()
-    cameras: OrbitSampler = OrbitSampler()
+    cameras: OrbitSampler | RingSampler = OrbitSampler()
     lights: LightSampler = LightSampler()
     shading: ShadingSampler = ShadingSampler()
+    backdrops: BackdropSampler = BackdropSampler()
     prompting: Prompting = Prompting()
     penalties: Penalties = Penalties()
     optimizer: Adam = Adam()
@@ -130,7 +131,7 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, LightSampler, ShadingSampler,
+    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, RingSampler, BackdropSampler, LightSampler, ShadingSampler,
     VoxelConfig, CanvasConfig, Constant, Ramp, Steps,
 )  # fmt: skip
 """Classes a saved configuration may name."""

@@ -18,9 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.background import random_background
 from ..core.errors import ScoreliftError
-from ..core.samplers import LightSampler, OrbitSampler
+from ..core.samplers import BackdropSampler, LightSampler, OrbitSampler
 from .grammar import say
 from .render import LAYERS, paint, render_layers
 from .solid import build, free_colours
@@ -127,6 +126,6 @@ class Pictures:
         if size != SIZE:
             stacked = torch.nn.functional.avg_pool2d(stacked, SIZE // size)
         colours = torch.stack([free_colours(spec, rng) for spec in specs])
-        pictures = paint(stacked, colours, random_background(n, size, generator))
+        pictures = paint(stacked, colours, BackdropSampler().draw(n, size, generator))
         elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
         return Batch(pictures, specs, views, elevation_deg, azimuth_deg, zooms, captions)

@@ -138,7 +138,7 @@ def render_layers(
         ],
         dim=-1,
     )
-    value = value * surface.valid[..., None]
+    value = torch.where(surface.valid[..., None], value, 0.0)
     b = len(cameras)
     image = torch.zeros(b, fine * fine, LAYERS, device=shade.device)
     image.scatter_add_(1, surface.ray[..., None].expand_as(value), value)

@@ -61,6 +61,14 @@ class TrainConfig:
         for name in ("low_batch", "high_batch", "learning_rate", "adam_rate", "ema_pictures"):
             check_positive(name, getattr(self, name))
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole plan."""
+        step = math.ceil(self.low_pictures / self.low_batch)
+        while self.plan(step)[2] < 1:
+            step += 1
+        return step
+
     def plan(self, step: int) -> tuple[int, int, float]:
         """Picture size, batch size and training progress in [0, 1] of a step; progress 1 means done."""
         low_steps = math.ceil(self.low_pictures / self.low_batch)

@@ -56,5 +56,5 @@ class Truth:
         axis = torch.linspace(-1, 1, resolution)
         points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
         grid = torch.cat([self.distance(part) for part in points.split(131_072)]).view((resolution,) * 3).numpy()
-        vertices, faces, _, _ = marching_cubes(grid, 0.0, gradient_direction="ascent")
+        vertices, faces, _, _ = marching_cubes(grid, 0.0, gradient_direction="descent")
         return (vertices * (2 / (resolution - 1)) - 1).astype(np.float32), faces.astype(np.int32)

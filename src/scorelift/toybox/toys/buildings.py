@@ -19,7 +19,7 @@ def house(p: Points, v: Proportions) -> Iterator[Part]:
     roof = p.at(0, 0, 0.74)
     yield ROOF, carve(roof.gable(deep + 0.09, wide + 0.14, 0.58), roof.at(0, 0, -0.09).gable(2.0, wide + 0.13, 0.54))
     yield WOOD, p.at(deep, 0, 0.22).box(0.03, 0.13, 0.22)
-    yield LIGHT, p.at(deep + 0.03, -0.08, 0.22).sphere(0.03)
+    yield LIGHT, p.at(deep + 0.03, 0, 0.22).sphere(0.03)
     yield GLASS, p.mirror().at(deep, wide * 0.62, 0.44).box(0.025, 0.10, 0.11)
     yield GLASS, p.at(deep, 0, 0.84).box(0.025, 0.09, 0.09)
     yield GLASS, p.mirror_x().at(0.2, 0, 0.42).box(0.12, wide + 0.025, 0.12)
@@ -31,7 +31,7 @@ def castle(p: Points, v: Proportions) -> Iterator[Part]:
     wide, tall = v["wide"], v["tall"]
     corner = p.mirror().mirror_x().at(wide, wide, 0)
     yield MAIN, p.at(0, 0, tall * 0.8).box(wide, wide, tall * 0.8)
-    teeth = torch.maximum(torch.sin(p.x * 20), torch.sin(p.y * 20)) * 0.03 + 0.02
+    teeth = torch.maximum(torch.cos(p.x * 20), torch.cos(p.y * 20)) * 0.03 + 0.02
     yield MAIN, torch.maximum(p.at(0, 0, tall * 1.6 + 0.05).box(wide, wide, 0.08), teeth)
     yield MAIN, corner.at(0, 0, tall).cylinder(0.19, tall)
     yield CLAY, corner.at(0, 0, tall * 2 + 0.18).cone(0.25, 0.01, 0.20)

@@ -16,7 +16,7 @@ def donut(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, v["fat"])
     yield BUN, q.torus(v["r"], v["fat"])
     icing = q.at(0, 0, 0.02).torus(v["r"], v["fat"] + 0.012)
-    yield MAIN, torch.maximum(icing, -q.z + 0.03 * torch.sin(6 * torch.atan2(q.y, q.x)))
+    yield MAIN, torch.maximum(icing, -q.z + 0.03 * torch.cos(6 * torch.atan2(q.y, q.x)))
 
 
 @toy(
@@ -63,7 +63,7 @@ def burger(p: Points, v: Proportions) -> Iterator[Part]:
     yield MAIN, torch.maximum(top.ellipsoid(v["r"], v["r"], v["bun"]), -top.z)
     yield MAIN, p.at(0, 0, 0.11).cylinder(v["r"], 0.11, 0.06)
     yield MEAT, p.at(0, 0, 0.30).cylinder(v["r"] + 0.02, 0.08, 0.05)
-    wave = 0.03 * torch.sin(9 * torch.atan2(p.y, p.x))
+    wave = 0.03 * torch.cos(9 * torch.atan2(p.y, p.x))
     yield LEAF, p.at(0, 0, 0.48 + wave).cylinder(v["r"] + 0.07, 0.025, 0.01) * 0.8
     yield LIGHT, p.at(0, 0, 0.41).box(v["r"] * 0.82, v["r"] * 0.82, 0.03)
     yield CHERRY, p.at(0, 0, 0.225).cylinder(v["r"] + 0.03, 0.022)
