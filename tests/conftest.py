@@ -4,7 +4,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 with install_import_hook("scorelift", "typecheck.checked"):
-    import scorelift  # noqa: F401
+    import scorelift
     import scorelift.engine.generate
     import scorelift.evaluate.prior
     import scorelift.toybox.release

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,7 +61,7 @@ def generate(argv: Sequence[str]) -> None:
             _report(run)
 
     command.__annotations__["settings"] = Annotated[type(default), _FLAT, AvoidSubcommands]
-    tyro.cli(command, args=list(argv), prog="scorelift generate")
+    _call(command, argv, "scorelift generate")
 
 
 def _report(run: Any) -> None:
@@ -325,7 +328,31 @@ def _dispatch(argv: list[str]) -> None:
 
         command.__annotations__["settings"] = Annotated[TrainConfig, _FLAT]
         command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), "settings": TrainConfig()}
-    tyro.cli(command, args=rest, prog=f"scorelift {name}")
+    _call(command, rest, f"scorelift {name}")
+
+
+def _call(command: Command, argv: Sequence[str], prog: str) -> None:
+    """Parse the options of a command, then run it; what the parser complains of becomes one sentence.
+
+    Raises:
+        ScoreliftError: for options that cannot be parsed.
+    """
+
+    @wraps(command)
+    def later(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return lambda: command(*args, **kwargs)
+
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            action = tyro.cli(later, args=list(argv), prog=prog)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = (line.strip(" │╭╮╰╯─") for line in complaint.getvalue().splitlines())
+        text = " ".join(line for line in lines if line).removesuffix(f"For full helptext, run {prog} --help").strip()
+        raise ScoreliftError(f"{text} See {prog} --help.") from None
+    action()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -339,6 +366,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         _dispatch(words)
+    except SystemExit:
+        return 0
     except ScoreliftError as error:
         print(f"scorelift: {error}", file=sys.stderr)
         return 2

@@ -10,11 +10,19 @@ def one(elevation: float, azimuth: float, distance: float = 2.0, fov: float = 40
     return orbit(*(torch.tensor([v]) for v in (elevation, azimuth, distance, fov)))
 
 
-@pytest.mark.parametrize(("elevation", "azimuth", "place"), [
-    (0.0, 0.0, (2, 0, 0)), (0.0, 90.0, (0, 2, 0)), (0.0, 180.0, (-2, 0, 0)), (30.0, 0.0, (math.sqrt(3), 0, 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("elevation", "azimuth", "place"),
+    [
+        (0.0, 0.0, (2, 0, 0)),
+        (0.0, 90.0, (0, 2, 0)),
+        (0.0, 180.0, (-2, 0, 0)),
+        (30.0, 0.0, (math.sqrt(3), 0, 1)),
+    ],
+)
 def test_azimuth_zero_is_on_x_and_positive_toward_y(elevation, azimuth, place):
-    torch.testing.assert_close(one(elevation, azimuth).position[0], torch.tensor(place, dtype=torch.float32), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        one(elevation, azimuth).position[0], torch.tensor(place, dtype=torch.float32), atol=1e-5, rtol=0
+    )
 
 
 def test_camera_axes_are_opengl():

@@ -6,7 +6,9 @@ import torch
 from scorelift.core.diffusion import Cosine, Flow, Level, Table
 from scorelift.core.errors import ScoreliftError
 
-DDPM = Table(tuple(torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0).tolist()))
+DDPM = Table(
+    tuple(torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0).tolist())
+)
 
 
 @pytest.mark.parametrize("schedule", [Cosine(), Flow(), DDPM], ids=["cosine", "flow", "ddpm"])

@@ -4,7 +4,9 @@ from scorelift.core.errors import ScoreliftError, bad, check_choice, check_posit
 
 
 def test_form():
-    assert str(bad("steps", expected="a number", got="x", remedy="Try 3.")) == "steps: expected a number, got 'x'. Try 3."
+    assert (
+        str(bad("steps", expected="a number", got="x", remedy="Try 3.")) == "steps: expected a number, got 'x'. Try 3."
+    )
 
 
 def test_choice_suggests_the_nearest():

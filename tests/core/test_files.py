@@ -11,8 +11,10 @@ def test_nested_state_comes_back_bit_for_bit(tmp_path):
     adam.step()
     state = {
         "optimizer": adam.state_dict(),
-        "half": torch.randn(2).half(), "flag": torch.tensor([True, False]), "list": [1, "two", None, (3.5, False)],
-    }  # fmt: skip
+        "half": torch.randn(2).half(),
+        "flag": torch.tensor([True, False]),
+        "list": [1, "two", None, (3.5, False)],
+    }
     save_state(tmp_path / "s.safetensors", state)
     back = load_state(tmp_path / "s.safetensors")
     assert back["list"] == state["list"]

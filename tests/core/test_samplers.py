@@ -58,7 +58,9 @@ def test_backdrops_plain_and_graded(generator):
     assert 0 <= float(graded.min()) <= float(graded.max()) <= 1
 
 
-@pytest.mark.parametrize("bad", [{"elevation_deg": (50, -10)}, {"distance": (0.1, 2)}, {"high_share": 1.5}, {"fill": (0, 1)}])
+@pytest.mark.parametrize(
+    "bad", [{"elevation_deg": (50, -10)}, {"distance": (0.1, 2)}, {"high_share": 1.5}, {"fill": (0, 1)}]
+)
 def test_bad_ranges_are_named(bad):
     with pytest.raises(ScoreliftError, match=next(iter(bad))):
         OrbitSampler(**bad)

@@ -53,7 +53,9 @@ def test_gradients(generator):
         return sum_packed(w[:, None] * v, ray, 3)
 
     assert torch.autograd.gradcheck(image, (density, values))
-    assert torch.autograd.gradcheck(lambda d: weights_dense(d, torch.ones_like(d)), (density.detach().view(1, 5).requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda d: weights_dense(d, torch.ones_like(d)), (density.detach().view(1, 5).requires_grad_(),)
+    )
 
 
 def test_long_rays_keep_precision():

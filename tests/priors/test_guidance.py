@@ -31,7 +31,9 @@ def test_convention_and_batches(generator):
 
 
 def test_scale_one_is_the_conditional_alone(generator):
-    assert len(Guidance.cfg(prior(generator).encode_prompts(["a"]), prior(generator).encode_prompts([""]), 1.0).terms) == 1
+    assert (
+        len(Guidance.cfg(prior(generator).encode_prompts(["a"]), prior(generator).encode_prompts([""]), 1.0).terms) == 1
+    )
 
 
 def test_object_and_view_apart(generator):
@@ -46,7 +48,9 @@ def test_object_and_view_apart(generator):
 
 
 def test_conditions_pick_cat_and_mix():
-    condition = Condition({"v": torch.arange(6.0).view(3, 2), "hidden": torch.tensor([[False, True], [True, True], [False, False]])})
+    condition = Condition(
+        {"v": torch.arange(6.0).view(3, 2), "hidden": torch.tensor([[False, True], [True, True], [False, False]])}
+    )
     assert Condition.cat([condition, condition.pick([2, 0])]).tensors["v"].tolist()[3:] == [[4.0, 5.0], [0.0, 1.0]]
     mixed = condition.mix(torch.tensor([[0.25, 0.0, 0.75], [0.5, 0.5, 0.0]]))
     assert mixed.tensors["v"].tolist() == [[3.0, 4.0], [1.0, 2.0]]

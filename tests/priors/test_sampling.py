@@ -20,7 +20,9 @@ def test_samples_of_a_gaussian_have_its_moments(eta, generator):
 def test_samples_of_an_empirical_prior_are_its_pictures(eta, generator):
     data = torch.randn(4, 1, 4, 4, generator=generator)
     prior = EmpiricalPrior({"a": data})
-    z = sample(prior, Guidance(((prior.encode_prompts(["a"] * 40), 1.0),)), generator=generator, steps=40, eta=eta, clip=None)
+    z = sample(
+        prior, Guidance(((prior.encode_prompts(["a"] * 40), 1.0),)), generator=generator, steps=40, eta=eta, clip=None
+    )
     gap = torch.cdist(z.flatten(1), data.flatten(1))
     assert float(gap.amin(1).max()) < 0.05
     assert set(gap.argmin(1).tolist()) == {0, 1, 2, 3}

@@ -20,15 +20,26 @@ def test_captions_read_back_as_what_was_said():
         assert set(words(text)) <= known_words()
 
 
-@pytest.mark.parametrize(("text", "spec"), [
-    ("a red mushroom", Spec("mushroom", "red")),
-    ("a spotted red toadstool", Spec("mushroom", "red", "spotted", "white")),
-    ("a mug with blue stripes", Spec("mug", None, "striped", "blue")),
-    ("a DSLR photo of a duck wearing a top hat and a red scarf", Spec("duck", worn=(Worn("top hat"), Worn("scarf", "red")))),
-    ("a yellow crown", Spec("crown", "yellow")),
-    ("a cat with a crown on a wooden table", Spec("cat", worn=(Worn("crown"),), support="table", support_colour="brown")),
-    ("a red and white car", Spec("car", "red", "two-tone", "white")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("a red mushroom", Spec("mushroom", "red")),
+        ("a spotted red toadstool", Spec("mushroom", "red", "spotted")),
+        ("a mug with blue stripes", Spec("mug", None, "striped", "blue")),
+        (
+            "a DSLR photo of a duck wearing a top hat and a red scarf",
+            Spec("duck", worn=(Worn("top hat"), Worn("scarf", "red"))),
+        ),
+        ("a striped white mug", Spec("mug", "white", "striped", "black")),
+        ("a snowman", Spec("snowman")),
+        ("a yellow crown", Spec("crown", "yellow")),
+        (
+            "a cat with a crown on a wooden table",
+            Spec("cat", worn=(Worn("crown"),), support="table", support_colour="brown"),
+        ),
+        ("a red and white car", Spec("car", "red", "two-tone")),
+    ],
+)
 def test_wordings(text, spec):
     assert parse(text).spec == spec
 
@@ -56,8 +67,15 @@ def test_views_by_angle():
     assert fine_azimuth(-22) == "front"
     assert fine_azimuth(23) == "front left"
     assert [quadrant(a) for a in (0, 44, 46, 134, 136, 226, 314, 316)] == [
-        "front", "front", "left", "left", "back", "right", "right", "front",
-    ]  # fmt: skip
+        "front",
+        "front",
+        "left",
+        "left",
+        "back",
+        "right",
+        "right",
+        "front",
+    ]
     assert best_view(75, 0) == View("front", "overhead")
     assert view_phrase(best_view(5, 90)) == "left side view, low angle"
 

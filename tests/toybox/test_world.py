@@ -50,8 +50,14 @@ def test_every_toy_fills_the_ball_and_stays_inside(generator):
         ranges = KINDS[spec.kind].ranges
         for end in (0, 1):
             extreme = {k: torch.tensor([[r[end]]]) for k, r in ranges.items()}
-            toy = Solid(typical.structure, {**typical.proportions, **extreme}, typical.finish, typical.band_width,
-                        typical.centre, typical.scale)  # fmt: skip
+            toy = Solid(
+                typical.structure,
+                {**typical.proportions, **extreme},
+                typical.finish,
+                typical.band_width,
+                typical.centre,
+                typical.scale,
+            )
             assert float(toy.distance(BALL * shell).min()) > 0, (spec, end)
 
 
@@ -110,8 +116,14 @@ def test_a_picture_does_not_depend_on_its_batch():
     lights = Lights(cameras.position, torch.full((6,), 0.5))
     together = render_layers(toys, cameras, lights)
     for i in range(6):
-        one = Solid(toys.structure, {k: v[i : i + 1] for k, v in toys.proportions.items()}, toys.finish[i : i + 1],
-                    toys.band_width[i : i + 1], toys.centre, toys.scale)  # fmt: skip
+        one = Solid(
+            toys.structure,
+            {k: v[i : i + 1] for k, v in toys.proportions.items()},
+            toys.finish[i : i + 1],
+            toys.band_width[i : i + 1],
+            toys.centre,
+            toys.scale,
+        )
         alone = render_layers(one, cameras[i : i + 1], Lights(lights.position[i : i + 1], lights.ambient[i : i + 1]))
         torch.testing.assert_close(together[i], alone[0], atol=1e-5, rtol=0)
 
@@ -173,5 +185,7 @@ def test_truth_mesh_normals_and_occupancy_agree():
     assert bool(truth.occupied(points - 0.05 * normal).float().mean() > 0.98)
     assert not bool(truth.occupied(points + 0.05 * normal).float().mean() > 0.02)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
-    outward = torch.from_numpy(((b - a)[:, [1, 2, 0]] * (c - a)[:, [2, 0, 1]] - (b - a)[:, [2, 0, 1]] * (c - a)[:, [1, 2, 0]]))
+    outward = torch.from_numpy(
+        (b - a)[:, [1, 2, 0]] * (c - a)[:, [2, 0, 1]] - (b - a)[:, [2, 0, 1]] * (c - a)[:, [1, 2, 0]]
+    )
     assert float(((outward * normal[faces[:, 0]]).sum(-1) > 0).float().mean()) > 0.97

@@ -84,7 +84,7 @@ def orbit(
 
 
 def fov_for_size(radius: float, distance: Float[Tensor, " b"], fill: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Vertical field of view (degrees) in which a ball of `radius` at `distance` fills the fraction `fill` of the height.
+    """Vertical field of view (degrees) in which a ball of `radius` at `distance` fills the share `fill` of the height.
 
     The ball's silhouette has half angle asin(radius / distance).
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -119,7 +120,7 @@ class Table:
     "alpha_t^2 of step 0, 1, ...; decreasing."
 
     def __post_init__(self) -> None:
-        if len(self.alpha_bar) < 2 or any(a <= b for a, b in zip(self.alpha_bar, self.alpha_bar[1:], strict=False)):
+        if len(self.alpha_bar) < 2 or any(a <= b for a, b in pairwise(self.alpha_bar)):
             raise bad("alpha_bar", expected="at least two decreasing values in (0, 1]", got=self.alpha_bar[:4])
 
     def level(self, t: Float[Tensor, " b"]) -> Level:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Shading = Literal["albedo", "shaded", "textureless", "normal"]
+"""What a render shows: the surface's own colour, lit, lit without colour, or its normals."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .cameras import Cameras, direction, fov_for_size, orbit
 from .errors import bad, check_range
-from .lights import Lights
+from .lights import Lights, Shading
 
 
 def _check_span(name: str, span: tuple[float, float], low: float, high: float) -> None:
@@ -92,8 +92,8 @@ class ShadingSampler:
         for name in ("albedo_until", "shaded", "textureless"):
             check_range(name, getattr(self, name), 0, 1)
 
-    def draw(self, progress: float, generator: torch.Generator) -> str:
-        """The shading of a step: "albedo", "shaded" or "textureless"."""
+    def draw(self, progress: float, generator: torch.Generator) -> Shading:
+        """The shading of a step."""
         lit, bare = torch.rand(2, generator=generator).tolist()
         if progress < self.albedo_until or lit >= self.shaded:
             return "albedo"

@@ -50,8 +50,8 @@ class Distiller(Protocol):
 def weight(level: Level, kind: Weighting) -> Float[Tensor, " b"]:
     """w(t) of the gradient w(t) (eps_hat - eps).
 
-    "sigma2": sigma_t^2 (DreamFusion); "uniform": 1; "x0": sigma_ve, which makes the gradient z - x0; "sjc": 1 / sigma_ve,
-    which makes it (z - x0) / sigma_ve^2.
+    "sigma2": sigma_t^2 (DreamFusion); "uniform": 1; "x0": sigma_ve, which makes the gradient z - x0; "sjc":
+    1 / sigma_ve, which makes it (z - x0) / sigma_ve^2.
     """
     if kind == "sigma2":
         return level.sigma_t**2

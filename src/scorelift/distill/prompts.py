@@ -1,6 +1,7 @@
 """View-dependent prompting: the phrase for where the camera stands, appended to the prompt.
 
-Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; nearest or interpolated.
+Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
+two interpolated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Score distillation sampling.
 
-Ref: Poole et al., "DreamFusion" (2022), Eq. 3: gradient w(t) (eps_hat - eps) on the render, the U-Net's Jacobian left out.
+Ref: Poole et al., "DreamFusion" (2022), Eq. 3: gradient w(t) (eps_hat - eps) on the render, without the Jacobian of the
+U-Net.
 """
 
 from __future__ import annotations

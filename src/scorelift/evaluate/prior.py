@@ -17,7 +17,7 @@ from ..toybox.data import Pictures
 from ..toybox.grammar import say
 from ..toybox.judge import VIEWS, Judge, judge_pictures, labels, load_judge
 from ..toybox.palette import COLOUR_NAMES
-from ..toybox.spec import Spec, draw, held_out, training_colours
+from ..toybox.spec import FINISHES, Spec, Worn, draw, held_out, training_colours
 from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from ..toybox.views import View
@@ -36,16 +36,14 @@ def draw_training_prompts(n: int, rng: random.Random) -> list[tuple[Spec, str]]:
 
 def draw_held_out_prompts(n: int, rng: random.Random) -> list[tuple[Spec, str]]:
     """Specs that show one held-out combination each: a colour, an accessory or a finish the kind never had."""
-    from ..toybox.spec import Worn, default_second
-
     pairs = sorted(held_out())
     prompts = []
     for _ in range(n):
         kind, trait = rng.choice(pairs)
         colour = trait if trait in COLOUR_NAMES else rng.choice(training_colours(kind))
         spec = Spec(kind, colour)
-        if trait in ("striped", "spotted", "two-tone"):
-            spec = Spec(kind, colour, trait, default_second(colour))
+        if trait in FINISHES:
+            spec = Spec(kind, colour, trait)
         elif trait not in COLOUR_NAMES:
             spec = Spec(kind, colour, worn=(Worn(trait),))
         prompts.append((spec, rng.choice(VIEWS)))
@@ -96,7 +94,7 @@ def marks(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> di
     views = [(view, got) for (spec, view), _, _, got in pairs if view == "overhead" or KINDS[spec.kind].has_front]
     result = {
         "object": _mean([spec.kind == got for (spec, _), got, _, _ in pairs]),
-        "colour": _mean([spec.colour == got for (spec, _), _, got, _ in pairs]),
+        "colour": _mean([spec.main_colour == got for (spec, _), _, got, _ in pairs]),
         "view": _mean([view == got for view, got in views]),
     }
     for name in VIEWS:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -34,7 +35,7 @@ def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tens
     """Colour, textureless, normal and depth pictures from each camera."""
     backdrop = torch.full((len(cameras), 3, 1, 1), BACKDROP)
     lights = head_light(cameras)
-    shots = {way: scene.render(cameras, size, lights=lights, shading=way, background=backdrop)  # type: ignore[arg-type]
+    shots = {way: scene.render(cameras, size, lights=lights, shading=way, background=backdrop)
              for way in ("albedo", "textureless", "normal")}  # fmt: skip
     base = shots["albedo"]
     assert base.depth is not None
@@ -89,7 +90,7 @@ def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: int = 24) -> None:
     height, width, _ = frames[0].shape
     with av.open(str(temporary), "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream = container.add_stream(codec, rate=fps)
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, fps)
         stream.bit_rate = 1_500_000

@@ -57,8 +57,8 @@ def report_html(
     parts.append(f"<h2>Facts</h2><table>{rows}</table><h2>Curves</h2>")
     for stage in dict.fromkeys(entry["stage"] for entry in log if "stage" in entry):
         entries = [entry for entry in log if entry.get("stage") == stage]
-        for key in ("gradient", "opacity", "penalty", "time"):
-            parts.append(curve(f"{stage}: {key}", [entry[key] for entry in entries if key in entry]))
+        keys = ("gradient", "opacity", "penalty", "time")
+        parts += [curve(f"{stage}: {key}", [entry[key] for entry in entries if key in entry]) for key in keys]
     settings = html.escape(json.dumps(config, indent=2, ensure_ascii=False))
     parts.append(f"<h2>Settings</h2><pre>{settings}</pre></html>")
     return "\n".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import fast_simplification
 import numpy as np
@@ -67,8 +68,8 @@ def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> floa
 def empty_surface(peak: float) -> ScoreliftError:
     """The error of a scene without a surface."""
     return ScoreliftError(
-        f"export: the scene is empty, nothing in it stops half of the light (highest raw density {peak:.3g}). Try another "
-        "--seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
+        f"export: the scene is empty, nothing in it stops half of the light (highest raw density {peak:.3g}). "
+        "Try another --seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
     )
 
 
@@ -115,7 +116,7 @@ def _largest_pieces(mesh: trimesh.Trimesh, keep: float) -> trimesh.Trimesh:
     volume = np.einsum("fi,fi->f", triangles[:, 0], np.cross(triangles[:, 1], triangles[:, 2])) / 6
     sizes = np.array([abs(volume[piece].sum()) for piece in pieces])
     chosen = np.concatenate([piece for piece, size in zip(pieces, sizes, strict=True) if size >= keep * sizes.max()])
-    return mesh.submesh([chosen], append=True)
+    return cast(trimesh.Trimesh, mesh.submesh([chosen], append=True))
 
 
 def _tidy(points: np.ndarray, triangles: np.ndarray) -> Surface:

@@ -1,4 +1,4 @@
-"""Exact priors: a Gaussian, and the empirical distribution's optimal denoiser. With them every distiller has an answer."""
+"""Exact priors, with which every distiller has a known answer: a Gaussian, and the denoiser of given pictures."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Condition:
         return Condition({name: t[index.to(t.device)] for name, t in self.tensors.items()})
 
     def mix(self, weights: Float[Tensor, "b n"]) -> Condition:
-        """Rows combined linearly: row i of the result is sum_j weights[i, j] row_j (boolean entries: all that count)."""
+        """Rows combined linearly: row i is sum_j weights[i, j] row_j; a flag is set if it is in all rows that count."""
 
         def combine(t: Tensor) -> Tensor:
             w = weights.to(t.device)
@@ -80,8 +80,8 @@ class ViewWords:
 class Prior(ABC):
     """A frozen 2-D model seen as one denoiser, in pixels or latents.
 
-    Subclasses give `predict_x0` and `encode_prompts`; whatever the model itself predicts (epsilon, v, flow), its adapter
-    converts, so nobody downstream knows.
+    Subclasses give `predict_x0` and `encode_prompts`; whatever the model itself predicts (epsilon, v, flow), its
+    adapter converts, so nobody downstream knows.
     """
 
     name: str

@@ -5,6 +5,8 @@ Ref: Karras et al. (2022), Eq. 5, for the levels; Song et al. (2021) for DDIM; H
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -50,7 +52,7 @@ def sample(
     device = next(iter(condition.tensors.values())).device
     shape = (len(condition), prior.channels, side, side)
     y = sigmas[0].to(device) * torch.randn(shape, generator=generator).to(device)
-    for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, then in pairwise(sigmas):
         level = Level.vp(torch.full((len(y),), float(now), device=device))
         x0 = guidance.x0(prior, y * level.alpha_t.view(-1, 1, 1, 1), level)
         x0 = x0 if clip is None else x0.clamp(-clip, clip)

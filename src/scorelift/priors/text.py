@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,7 +43,7 @@ class Tokenizer:
                         ids.append(token)
                         break
                 rest = rest[n:]
-        return ids[: MAX_TOKENS - 1] + [END]
+        return [*ids[: MAX_TOKENS - 1], END]
 
     def batch(self, texts: Iterable[str]) -> Int[Tensor, "b length"]:
         """Padded token ids of several prompts."""
@@ -59,7 +60,7 @@ class Tokenizer:
         while len(pieces) < size:
             pairs: Counter[tuple[str, str]] = Counter()
             for word, parts in split.items():
-                for pair in zip(parts, parts[1:], strict=False):
+                for pair in pairwise(parts):
                     pairs[pair] += counts[word]
             if not pairs:
                 break

@@ -13,12 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..core.config import from_json
 from ..core.diffusion import Cosine, Level
 from ..core.errors import ScoreliftError, bad
 from ..core.words import words
 from .base import Condition, Prior, ViewWords
 from .text import MAX_TOKENS, Tokenizer
-from .unet import TextFeatures, UNet, UNetConfig
+from .unet import TextFeatures, UNet, UNetConfig, channels_last
 
 WEIGHTS = "toybox.safetensors"
 FORMAT = "scorelift-toybox-1"
@@ -102,9 +103,8 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
 
 
 def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any], device: str | torch.device) -> ToyboxPrior:
-    sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in about["network"].items()}
-    net = UNet(UNetConfig(**sizes))
+    config = from_json({"type": "UNetConfig", **about["network"]}, (UNetConfig,))
+    view_words = from_json({"type": "ViewWords", **about["view_words"]}, (ViewWords,))
+    net = UNet(config)
     net.load_state_dict(tensors)
-    net.to(device, memory_format=torch.channels_last)
-    view = {key: tuple(value) if isinstance(value, list) else value for key, value in about["view_words"].items()}
-    return ToyboxPrior(net, Tokenizer(about["pieces"]), about["words"], ViewWords(**view))
+    return ToyboxPrior(channels_last(net.to(device)), Tokenizer(about["pieces"]), about["words"], view_words)

@@ -1,7 +1,7 @@
 """The embedded prior's network: a small text-conditional pixel U-Net that denoises at any noise level.
 
-Works on pictures in [-1, 1] at 64 x 64 (and 32 x 32, where it is trained first). EDM preconditioning keeps its input and
-output at unit scale at every noise level.
+Works on pictures in [-1, 1] at 64 x 64 (and 32 x 32, where it is trained first). EDM preconditioning keeps its input
+and output at unit scale at every noise level.
 
 Ref: Karras et al., "Elucidating the design space of diffusion-based generative models" (2022), Table 1; shifting the
 parameters to low resolution as in Imagen's Efficient U-Net (Saharia et al. 2022, B.1).
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,6 +37,14 @@ class UNetConfig:
     text_dim: int = 192
     text_layers: int = 3
     sigma_data: float = 0.5
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def channels_last(net: Module) -> Module:
+    """The network with its weights laid out as CPU and GPU convolutions like them."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,8 @@ class Block(nn.Module):
 class UNet(nn.Module):
     """The denoiser D(y; sigma_ve, text) -> x0 in VE form: y = x0 + sigma_ve * noise."""
 
+    frequencies: Tensor
+
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -118,11 +130,9 @@ class UNet(nn.Module):
             return nn.ModuleList(Block(widths[i], config, look=look, read=read) for _ in range(count))
 
         self.encoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.encoder_blocks))
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.decoder_blocks))
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.norm = nn.GroupNorm(widths[0] // 16, widths[0])
         self.out = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.out.weight)
@@ -155,12 +165,12 @@ class UNet(nn.Module):
         for i, blocks in enumerate(self.encoder):
             if i:
                 x = self.down[i - 1](x)
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x, embedding, text)
             skips.append(x)
         for i in reversed(range(len(self.decoder))):
             if i < len(self.decoder) - 1:
                 x = F.interpolate(self.up[i](x), scale_factor=2.0, mode="nearest") + skips[i]
-            for block in self.decoder[i]:
+            for block in cast(nn.ModuleList, self.decoder[i]):
                 x = block(x, embedding, text)
         return F.pixel_shuffle(self.out(F.silu(self.norm(x))), 2)

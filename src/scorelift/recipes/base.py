@@ -110,7 +110,11 @@ class Recipe:
 
     def with_steps(self, steps: int) -> Recipe:
         """The recipe with `steps` steps in every stage; schedules follow progress and so scale along."""
-        return dataclasses.replace(self, **{n: dataclasses.replace(s, steps=steps) for n, s in self.stages().items()})
+        return self.with_stages({n: dataclasses.replace(s, steps=steps) for n, s in self.stages().items()})
+
+    def with_stages(self, stages: dict[str, Stage]) -> Recipe:
+        """The recipe with some of its stages replaced."""
+        return dataclasses.replace(self, **stages)  # type: ignore[arg-type]
 
     @classmethod
     def preset(cls, name: str) -> Recipe:
@@ -131,7 +135,7 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, RingSampler, BackdropSampler, LightSampler, ShadingSampler,
-    VoxelConfig, CanvasConfig, Constant, Ramp, Steps,
+    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, RingSampler, BackdropSampler, LightSampler,
+    ShadingSampler, VoxelConfig, CanvasConfig, Constant, Ramp, Steps,
 )  # fmt: skip
 """Classes a saved configuration may name."""

@@ -55,5 +55,6 @@ class Quick(Recipe):
     def _preset(cls, name: str) -> Recipe:
         scale = {"draft": 1 / 3, "long": 3.0}[name]
         recipe = cls()
-        stages = {n: replace(s, steps=max(1, round(s.steps * scale))) for n, s in recipe.stages().items()}
-        return replace(recipe, **stages)
+        return recipe.with_stages(
+            {n: replace(s, steps=max(1, round(s.steps * scale))) for n, s in recipe.stages().items()}
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Render, Samples, Scene, Shading
+from .base import Render, Samples, Scene
 from .canvas import Canvas, CanvasConfig
 from .volume import VoxelConfig, VoxelVolume
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
-from ..core.lights import Lights
-
-Shading = Literal["albedo", "shaded", "textureless", "normal"]
+from ..core.lights import Lights, Shading
 
 
 @dataclass(frozen=True)

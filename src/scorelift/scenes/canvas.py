@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..core.cameras import Cameras
 from ..core.errors import check_choice, check_positive
-from ..core.lights import Lights
-from .base import Render, Scene, Shading
+from ..core.lights import Lights, Shading
+from .base import Render, Scene
 
 Kind = Literal["pixels", "mirror", "mlp"]
 
@@ -61,7 +61,7 @@ class Canvas(Scene):
         """The pictures, linear rgb."""
         if self.net is not None:
             return self.net(size)
-        image = self.pixels
+        image: Tensor = self.pixels
         if self.config.kind == "mirror":
             image = torch.cat([image, image.flip(-1)], -1)
         if size != image.shape[-1]:
@@ -89,6 +89,8 @@ class Canvas(Scene):
 
 class _Coordinates(nn.Module):
     """One sine-featured network a picture."""
+
+    waves: Tensor
 
     def __init__(self, pictures: int, width: int) -> None:
         super().__init__()

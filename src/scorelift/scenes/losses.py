@@ -24,8 +24,8 @@ def opacity_loss(render: Render) -> Float[Tensor, ""]:
 def emptiness_loss(render: Render, beta: float = 10.0) -> Float[Tensor, ""]:
     """Mean over rays of sum_i log(1 + beta w_i): punishes thin fog hardest.
 
-    Ref: SJC Eq. 26 averages over the N samples of a ray; here samples in skipped (empty) space add 0 to the sum, and the
-    factor 1/N belongs to the loss weight.
+    Ref: SJC Eq. 26 averages over the N samples of a ray; here samples in skipped (empty) space add 0 to the sum, and
+    the factor 1/N belongs to the loss weight.
     """
     samples = _samples(render, "emptiness")
     return torch.log1p(beta * samples.weight).sum() / samples.rays

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from ..core.cameras import Cameras
 from ..core.errors import bad, check_positive
-from ..core.lights import Lights
+from ..core.lights import Lights, Shading
 from ..kernels.composite import sum_packed, weights_packed
 from ..kernels.trilinear import corners, gather
 from .background import Environment
-from .base import Render, Samples, Scene, Shading
+from .base import Render, Samples, Scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,9 @@ class VoxelConfig:
 
 class VoxelVolume(Scene):
     """Density and albedo on a grid over [-1, 1]^3; nothing outside the unit ball."""
+
+    occupied: Tensor
+    environment: Environment | None
 
     def __init__(self, config: VoxelConfig) -> None:
         super().__init__()
@@ -217,6 +220,7 @@ class VoxelVolume(Scene):
         t = (torch.arange(count, device=origin.device) + jitter) * self.delta
         inside = t < 2 * half[:, None]
         t = t + (nearest[ray] - half)[:, None]
+        inside &= t > 0
         start, heading = (origin[ray] + 1) * ((n - 1) / 2) + 0.5, direction[ray] * ((n - 1) / 2)
         voxel = torch.zeros(t.shape, dtype=torch.int32, device=t.device)
         for axis in range(3):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .palette import LIGHT, PAPER
-from .points import Points
+from .points import Points, Size
 from .toys import Head, Part
 
 Dress = Callable[[Points, Head, int], Iterator[Part]]
@@ -26,7 +26,7 @@ class Accessory:
     "Whether it takes the place on top of the head (one such at a time)."
 
 
-def _crown_height(head: Head):
+def _crown_height(head: Head) -> Size:
     return head.z + (head.r if head.top is None else head.top)
 
 

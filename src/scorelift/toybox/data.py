@@ -116,7 +116,7 @@ class Pictures:
             spec = Spec(kind, finish=finish, worn=tuple(Worn(w) for w in worn), support=support)
             spec = draw_colours(rng, spec, train=train)
             view = draw_view(elevation, azimuth, rng)
-            layers.append(torch.from_numpy(np.ascontiguousarray(picture)))
+            layers.append(torch.from_numpy(picture.copy()))
             specs.append(spec)
             views.append(view)
             angles.append((elevation, azimuth))

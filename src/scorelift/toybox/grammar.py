@@ -53,24 +53,21 @@ def _article(phrase: str) -> str:
 
 
 def _noun_phrase(spec: Spec, noun: str, rng: random.Random | None) -> str:
-    """Colours, finish and noun, the adjectives in one of the usual orders."""
-    c, s = spec.colour or "", spec.second or default_second(spec.colour)
-    implied = s == default_second(spec.colour)
-    pick = (lambda forms: forms[0]) if rng is None else rng.choice
+    """Colours, finish and noun, the adjectives in one of the usual orders. A natural colour may stay unsaid."""
+    c, s = spec.colour or "", spec.second_colour
+    implied = s == default_second(spec.main_colour)
     if spec.finish == "plain":
         forms = [f"{c} {noun}"] * 6 + [f"plain {c} {noun}"]
-    elif spec.finish == "striped":
-        forms = [f"{c} and {s} striped {noun}", f"striped {c} and {s} {noun}", f"{c} {noun} with {s} stripes"]
-        forms += [f"striped {c} {noun}", f"{c} striped {noun}"] if implied else []
-    elif spec.finish == "spotted":
-        forms = [f"{c} {noun} with {s} spots", f"{c} and {s} spotted {noun}", f"{c} {noun} with {s} polka dots"]
-        forms += [f"spotted {c} {noun}", f"{c} spotted {noun}"] if implied else []
-    else:
+    elif spec.finish == "two-tone":
         forms = [f"two-tone {c} and {s} {noun}", f"{c} and {s} two-tone {noun}", f"{c} and {s} {noun}"]
-    if not spec.colour:
-        finish = "" if spec.finish == "plain" else f"{spec.finish} "
-        forms = [f"{finish}{noun}"]
-    phrase = pick(forms)
+        if not c:
+            forms = [f"two-tone {noun}"]
+    else:
+        worked, marks = ("striped", ("stripes",)) if spec.finish == "striped" else ("spotted", ("spots", "polka dots"))
+        forms = [f"{c} {noun} with {s} {mark}" for mark in marks]
+        forms += [f"{c} and {s} {worked} {noun}", f"{worked} {c} and {s} {noun}"] if c else []
+        forms += [f"{worked} {c} {noun}", f"{c} {worked} {noun}"] if implied else []
+    phrase = forms[0] if rng is None else rng.choice(forms)
     if rng is not None and rng.random() < 0.12:
         phrase = f"{rng.choice(FILLERS)} {phrase}"
     return " ".join(phrase.split())
@@ -185,8 +182,8 @@ def parse(text: str) -> Reading:
             colours.append(meaning)
         elif category == "finish" and spec is None:
             finish = meaning
-        elif category == "finish":
-            spec = replace(spec, finish=meaning, second=colours.pop() if colours else default_second(spec.colour))
+        elif category == "finish" and spec is not None:
+            spec = replace(spec, finish=meaning, second=colours.pop() if colours else None)
         elif category in ("wear", "on"):
             place = category
         elif category == "azimuth":
@@ -212,8 +209,6 @@ def parse(text: str) -> Reading:
 
 
 def _bare(kind: str, colours: list[str], finish: str) -> Spec:
-    colour = colours[0] if colours else None
     if len(colours) > 1 and finish == "plain":
         finish = "two-tone"
-    second = colours[1] if len(colours) > 1 else default_second(colour) if finish != "plain" and colour else None
-    return Spec(kind, colour, finish, second)
+    return Spec(kind, colours[0] if colours else None, finish, colours[1] if len(colours) > 1 else None)

@@ -9,7 +9,9 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -19,8 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import ScoreliftError
+from ..priors.unet import channels_last
 from .accessories import ACCESSORIES
 from .data import Batch, Pictures
+from .muon import Muon, split_parameters
 from .palette import COLOUR_NAMES
 from .spec import FINISHES, Spec
 from .toys import KINDS
@@ -36,15 +40,11 @@ WEIGHTS = Path(__file__).parent / "judge.safetensors"
 class Judge(nn.Module):
     """A small residual network over 64 x 64 pictures with one linear head a question."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (48, 96, 160, 224)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
-        self.stages = nn.ModuleList()
-        for before, after in zip((widths[0], *widths), widths, strict=False):
-            layers = [nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1)]
-            layers += [nn.GroupNorm(8, after), nn.SiLU(), nn.Conv2d(after, after, 3, padding=1)]
-            skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
-            self.stages.append(nn.ModuleDict({"body": nn.Sequential(*layers), "skip": skip}))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
+        self.blocks = nn.ModuleList(nn.ModuleList(_block(width) for _ in range(2)) for width in widths)
         self.norm = nn.LayerNorm(widths[-1] * 16)
         self.heads = nn.ModuleDict({name: nn.Linear(widths[-1] * 16, len(labels)) for name, labels in HEADS.items()})
 
@@ -52,12 +52,18 @@ class Judge(nn.Module):
         """Logits of each head for linear rgb in [0, 1]."""
         x = F.pixel_unshuffle(rgb * 2 - 1, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
-        for i, stage in enumerate(self.stages):
-            x = stage["skip"](x) + stage["body"](x)
-            if i < len(self.stages) - 1:
-                x = F.avg_pool2d(x, 2)
+        for i, blocks in enumerate(self.blocks):
+            if i:
+                x = self.down[i - 1](F.avg_pool2d(x, 2))
+            for block in cast(nn.ModuleList, blocks):
+                x = x + block(x)
         x = self.norm(x.flatten(1))
         return {name: head(x) for name, head in self.heads.items()}
+
+
+def _block(width: int) -> nn.Sequential:
+    layers = [nn.GroupNorm(width // 16, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)]
+    return nn.Sequential(*layers, nn.GroupNorm(width // 16, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def labels(batch: Batch) -> dict[str, Tensor]:
     worn = [[float(name in {w.name for w in spec.worn}) for name in HEADS["worn"]] for spec in batch.specs]
     return {
         "object": index("object", [spec.kind for spec in batch.specs]),
-        "colour": index("colour", [spec.colour or "white" for spec in batch.specs]),
+        "colour": index("colour", [spec.main_colour for spec in batch.specs]),
         "finish": index("finish", [spec.finish for spec in batch.specs]),
         "view": torch.tensor([seen(*angle) for angle in angles]),
         "worn": torch.tensor(worn),
@@ -121,9 +127,9 @@ def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 
                 on_step: Callable[[int, float], None] | None = None) -> Judge:  # fmt: skip
     """Train a judge on `steps` batches of pictures, some blurred and noised so that it forgives a sample's grain."""
     torch.manual_seed(seed)
-    judge = Judge().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
+    judge = channels_last(Judge())
+    optimizer = Muon(split_parameters(judge, edge=[judge.stem, judge.heads], muon_rate=0.02, adam_rate=1.5e-3))
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100, 2 * (1 - step / steps)))
     for step in range(steps):
         rng = random.Random(f"judge/{seed}/{step}")
         drawn = pictures.draw(batch, rng, train=False)

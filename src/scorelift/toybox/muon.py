@@ -1,12 +1,14 @@
-"""Muon with AdamW beside it, in float32: on CPUs the published half-precision iteration is slower than the step it saves.
+"""Muon with AdamW beside it, in float32: half-precision iterations are slower than that on most CPUs.
 
 Ref: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -22,6 +24,18 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     return x.mT if matrix.shape[0] > matrix.shape[1] else x
 
 
+def split_parameters(module: nn.Module, *, edge: Sequence[object], muon_rate: float, adam_rate: float) -> list[dict]:
+    """Optimizer groups: Muon for the hidden matrices, AdamW for vectors and for the first and last layers (`edge`)."""
+    outer = {id(p) for part in edge for p in (part.parameters() if isinstance(part, nn.Module) else [part])}
+    hidden = [p for p in module.parameters() if p.ndim >= 2 and id(p) not in outer]
+    chosen = {id(p) for p in hidden}
+    rest = [p for p in module.parameters() if id(p) not in chosen]
+    return [
+        {"params": hidden, "lr": muon_rate, "use_muon": True},
+        {"params": rest, "lr": adam_rate, "use_muon": False},
+    ]
+
+
 class Muon(torch.optim.Optimizer):
     """Orthogonalized momentum for matrices (convolutions flattened), AdamW for groups with `use_muon` False."""
 
@@ -35,26 +49,26 @@ class Muon(torch.optim.Optimizer):
             update = self._muon if group["use_muon"] else self._adam
             for p in group["params"]:
                 if p.grad is not None:
-                    update(p, group)
+                    update(p, p.grad, group)
 
-    def _muon(self, p: Tensor, group: dict) -> None:
+    def _muon(self, p: Tensor, grad: Tensor, group: dict) -> None:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-        direction = p.grad.lerp(state["momentum"], group["momentum"])
+        state["momentum"].lerp_(grad, 1 - group["momentum"])
+        direction = grad.lerp(state["momentum"], group["momentum"])
         flat = direction.reshape(len(p), -1)
         rows, columns = flat.shape
         step = orthogonalize(flat).view(p.shape)
         p.add_(step, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
-    def _adam(self, p: Tensor, group: dict) -> None:
+    def _adam(self, p: Tensor, grad: Tensor, group: dict) -> None:
         state, (b1, b2) = self.state[p], group["betas"]
         if not state:
             state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
         state["step"] += 1
-        state["mean"].lerp_(p.grad, 1 - b1)
-        state["square"].lerp_(p.grad.square(), 1 - b2)
+        state["mean"].lerp_(grad, 1 - b1)
+        state["square"].lerp_(grad.square(), 1 - b2)
         mean = state["mean"] / (1 - b1 ** state["step"])
         square = state["square"] / (1 - b2 ** state["step"])
         p.add_(mean / (square.sqrt() + 1e-8), alpha=-group["lr"])

@@ -15,7 +15,6 @@ from ..core.files import load_state
 from ..priors.base import ViewWords
 from ..priors.toybox import FORMAT
 from .grammar import known_words, view_phrase
-from .train import learn_tokenizer
 from .views import AZIMUTHS, HIGH_DEG, LOW_DEG, OVERHEAD_DEG, View
 
 
@@ -39,7 +38,7 @@ def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None)
     about = {
         "format": FORMAT,
         "network": state["network"],
-        "pieces": learn_tokenizer().pieces,
+        "pieces": state["pieces"],
         "words": sorted(known_words()),
         "view_words": asdict(toybox_view_words()),
         "training": {"steps": state["step"], **(training or {})},

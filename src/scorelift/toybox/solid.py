@@ -19,7 +19,7 @@ from ..core.errors import bad
 from .accessories import ACCESSORIES
 from .palette import ACCENT, ACCENT2, MAIN, SECOND, fixed_rgb, rgb
 from .points import Points
-from .spec import FINISHES, SUPPORT_COLOUR, Spec, default_second
+from .spec import FINISHES, Spec
 from .toys import KINDS, Part, Proportions
 
 RADIUS = 0.8
@@ -78,7 +78,7 @@ class Solid:
         return torch.nn.functional.normalize(total, dim=-1)
 
     def _carried(self, p: Points) -> Points:
-        kind, _, support = self.structure
+        support = self.structure[2]
         return p if support is None else _on_support(p, support, self.proportions)
 
     def _finished(self, p: Points) -> Tensor:
@@ -87,9 +87,9 @@ class Solid:
         along = {"x": p.x, "y": p.y, "z": p.z}[kind.band]
         striped = torch.sin(along * (torch.pi / self.band_width)) > 0
         s = self.band_width * 2.2
-        cell = [torch.stack([c / s, c / s + 0.5], -1) for c in (p.x, p.y.abs() + 0.31 * s, p.z + 0.17 * s)]
-        off = sum((c - torch.round(c)) ** 2 for c in cell)
-        spotted = (off < 0.29**2).any(-1)
+        place = torch.stack([p.x, p.y.abs() + 0.31 * s, p.z + 0.17 * s], -1) / s[..., None]
+        cells = torch.stack([place, place + 0.5])
+        spotted = ((cells - torch.round(cells)).square().sum(-1) < 0.29**2).any(0)
         low = p.z < _middle(self.structure[0]) * (1 + kind.split)
         finish = self.finish
         return ((finish == 1) & striped) | ((finish == 2) & spotted) | ((finish == 3) & low)
@@ -176,13 +176,12 @@ def build(specs: Sequence[Spec], rng: random.Random | None = None) -> Solid:
 
 
 def free_colours(spec: Spec, rng: random.Random | None = None) -> Float[Tensor, "slots 3"]:
-    """Colours of the four free slots; with `rng`, each slightly off the palette. An open main colour is white."""
-    main = spec.colour or "white"
+    """Colours of the four free slots; with `rng`, each slightly off the palette."""
     accents = [w.colour or ACCESSORIES[w.name].default_colour for w in spec.worn]
     if spec.support is not None:
-        accents = [accents[0] if accents else "white", spec.support_colour or SUPPORT_COLOUR[spec.support]]
+        accents = [accents[0] if accents else "white", spec.support_colour or KINDS[spec.support].natural]
     accents += ["white"] * (2 - len(accents))
-    table = torch.stack([rgb(main), rgb(spec.second or default_second(main)), *(rgb(a) for a in accents)])
+    table = torch.stack([rgb(name) for name in (spec.main_colour, spec.second_colour, *accents)])
     if rng is not None:
         table = table * (1 + torch.tensor([[rng.uniform(-0.08, 0.08)] for _ in range(4)]))
         table = table + torch.tensor([[rng.uniform(-0.025, 0.025) for _ in range(3)] for _ in range(4)])

@@ -13,7 +13,6 @@ from .toys import KINDS
 
 FINISHES = ("plain", "striped", "spotted", "two-tone")
 SUPPORTS = tuple(name for name, kind in KINDS.items() if kind.carries is not None)
-SUPPORT_COLOUR = {"table": "brown", "crate": "brown"}
 SPLIT_SEED = 20261121
 
 
@@ -32,7 +31,7 @@ class Worn:
 
 @dataclass(frozen=True)
 class Spec:
-    """The object of a caption. `colour` None leaves the colour open; `second` is the other colour of a finish."""
+    """The object of a caption. Colours may be None: the kind's natural one, and the usual other one of a finish."""
 
     kind: str
     colour: str | None = None
@@ -45,6 +44,8 @@ class Spec:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
         check_choice("finish", self.finish, FINISHES)
+        if self.second is not None and (self.finish == "plain" or self.second == default_second(self.main_colour)):
+            object.__setattr__(self, "second", None)  # one way to say one thing
         for name, colour in (("colour", self.colour), ("second", self.second), ("support_colour", self.support_colour)):
             if colour is not None:
                 check_choice(name, colour, COLOUR_NAMES)
@@ -58,12 +59,22 @@ class Spec:
             check_choice("support", self.support, SUPPORTS)
 
     @property
+    def main_colour(self) -> str:
+        """The colour it is painted with."""
+        return self.colour or KINDS[self.kind].natural
+
+    @property
+    def second_colour(self) -> str:
+        """The other colour of its finish."""
+        return self.second or default_second(self.main_colour)
+
+    @property
     def structure(self) -> tuple[str, tuple[str, ...], str | None]:
         """What decides the shape of the scene: toys of one structure are built and rendered in one batch."""
         return self.kind, tuple(w.name for w in self.worn), self.support
 
 
-def default_second(colour: str | None) -> str:
+def default_second(colour: str) -> str:
     """The other colour of a finish when the caption names only one."""
     return "black" if colour == "white" else "white"
 
@@ -72,12 +83,14 @@ def default_second(colour: str | None) -> str:
 def held_out() -> frozenset[tuple[str, str]]:
     """(kind, colour), (kind, accessory) and (kind, finish) pairs that no training picture shows.
 
-    Every kind loses 2 of 12 colours and one non-plain finish in two kinds of three; every wearer loses one accessory.
+    Every kind loses 2 of 12 colours (never its natural one), two kinds in three lose a finish, every wearer loses one
+    accessory.
     """
     rng = random.Random(SPLIT_SEED)
     pairs: set[tuple[str, str]] = set()
     for name, kind in KINDS.items():
-        pairs |= {(name, colour) for colour in rng.sample(COLOUR_NAMES, 2)}
+        others = [colour for colour in COLOUR_NAMES if colour != kind.natural]
+        pairs |= {(name, colour) for colour in rng.sample(others, 2)}
         if rng.random() < 2 / 3:
             pairs.add((name, rng.choice(FINISHES[1:])))
         if kind.head is not None:
@@ -87,7 +100,7 @@ def held_out() -> frozenset[tuple[str, str]]:
 
 def traits(spec: Spec) -> set[str]:
     """What of a spec can be held out together with its kind."""
-    return {spec.finish, *(w.name for w in spec.worn), *([spec.colour] if spec.colour else [])}
+    return {spec.finish, spec.main_colour, *(w.name for w in spec.worn)}
 
 
 def is_held_out(spec: Spec) -> bool:
@@ -120,13 +133,16 @@ def draw_structure(rng: random.Random, *, train: bool = True) -> tuple[str, tupl
 
 
 def draw_colours(rng: random.Random, spec: Spec, *, train: bool = True) -> Spec:
-    """Give a spec's open colours: the toy's, the finish's, accessories' and support's."""
-    colour = rng.choice(training_colours(spec.kind) if train else COLOUR_NAMES)
+    """Draw the colours of a spec; one toy in eight leaves its own unsaid."""
+    choices = training_colours(spec.kind) if train else COLOUR_NAMES
+    unsaid = rng.random() < 1 / 8 and spec.finish != "two-tone"
+    colour = None if unsaid else rng.choice(choices)
     second = None
     if spec.finish != "plain":
-        others = [c for c in (training_colours(spec.kind) if train else COLOUR_NAMES) if c != colour]
-        plain = default_second(colour)
-        second = plain if plain in others and rng.random() < 0.4 else rng.choice(others)
+        main = colour or KINDS[spec.kind].natural
+        others = [c for c in choices if c != main]
+        usual = default_second(main)
+        second = None if usual in others and rng.random() < 0.4 else rng.choice(others)
     worn = tuple(Worn(w.name, rng.choice(COLOUR_NAMES) if rng.random() < 0.6 else None) for w in spec.worn)
     support_colour = rng.choice(COLOUR_NAMES) if spec.support and rng.random() < 0.5 else None
     return replace(spec, colour=colour, second=second, worn=worn, support_colour=support_colour)

@@ -1,6 +1,6 @@
 """Training of the embedded prior: first at 32 x 32, then mostly at 64 x 64, on pictures of the closed world.
 
-Every random choice of a step derives from (seed, step), so a resumed run takes exactly the steps of an uninterrupted one.
+Every random choice of a step derives from (seed, step), so a resumed run takes the steps of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import bad, check_choice, check_positive
+from ..core.errors import bad, check_positive
 from ..core.files import load_state, save_state, write_json
 from ..priors.text import Tokenizer
-from ..priors.unet import UNet, UNetConfig
+from ..priors.unet import UNet, UNetConfig, channels_last
 from .data import Batch, Pictures
 from .grammar import say
-from .muon import Muon
+from .muon import Muon, split_parameters
 from .spec import draw
 from .views import draw_view
 
@@ -33,11 +34,11 @@ PIECES = 224
 class TrainConfig:
     """How long and how the prior is trained. Counts are in pictures."""
 
-    low_pictures: int = 2_000_000
+    low_pictures: int = 1_000_000
     "Seen at 32 x 32, first."
-    high_pictures: int = 1_200_000
+    high_pictures: int = 1_000_000
     "Seen at 64 x 64, after."
-    low_batch: int = 128
+    low_batch: int = 192
     high_batch: int = 64
     low_every: int = 6
     "In the second phase, one step in so many is still at 32 x 32."
@@ -89,6 +90,7 @@ class TrainConfig:
         return min(1.0, (step + 1) / self.warmup_steps) * min(1.0, (1 - progress) / self.cooldown)
 
 
+@cache
 def learn_tokenizer(captions: int = 20_000) -> Tokenizer:
     """Sub-word pieces of the closed world's captions; always the same ones."""
     rng = random.Random(0)
@@ -97,22 +99,6 @@ def learn_tokenizer(captions: int = 20_000) -> Tokenizer:
         for _ in range(captions)
     )
     return Tokenizer.learn(texts, PIECES)
-
-
-def build_optimizer(net: UNet, config: TrainConfig, name: str = "muon") -> torch.optim.Optimizer:
-    """Muon for the hidden matrices, AdamW for the rest (embeddings, first and last layers, norms, biases)."""
-    check_choice("optimizer", name, ("muon", "adamw"))
-    if name == "adamw":
-        return torch.optim.AdamW(net.parameters(), lr=config.adam_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    edge = {id(p) for module in (net.text.token, net.stem, net.out, net.noise) for p in module.parameters()}
-    hidden = [p for p in net.parameters() if p.ndim >= 2 and id(p) not in edge and p is not net.text.place]
-    chosen = {id(p) for p in hidden}
-    rest = [p for p in net.parameters() if id(p) not in chosen]
-    groups = [
-        {"params": hidden, "lr": config.learning_rate, "use_muon": True},
-        {"params": rest, "lr": config.adam_rate, "use_muon": False},
-    ]
-    return Muon(groups)
 
 
 def denoising_loss(net: UNet, batch: Batch, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
@@ -130,15 +116,18 @@ class Trainer:
     """Network, averaged network, optimizer and step count, in one folder."""
 
     def __init__(self, config: TrainConfig, pictures: Pictures, out: Path, *, device: str = "cpu",
-                 network: UNetConfig | None = None, optimizer: str = "muon") -> None:  # fmt: skip
+                 network: UNetConfig | None = None) -> None:  # fmt: skip
         self.config, self.pictures, self.out, self.device = config, pictures, out, device
         self.tokenizer = learn_tokenizer()
         torch.manual_seed(config.seed)
         network = network or UNetConfig(vocabulary=len(self.tokenizer))
-        self.net = UNet(network).to(device, memory_format=torch.channels_last)
-        self.average = UNet(network).to(device, memory_format=torch.channels_last).requires_grad_(False)
+        self.net = channels_last(UNet(network).to(device))
+        self.average = channels_last(UNet(network).to(device)).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
-        self.optimizer = build_optimizer(self.net, config, optimizer)
+        edge = [self.net.text.token, self.net.text.place, self.net.stem, self.net.out, self.net.noise]
+        self.optimizer = Muon(
+            split_parameters(self.net, edge=edge, muon_rate=config.learning_rate, adam_rate=config.adam_rate)
+        )
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
@@ -153,6 +142,7 @@ class Trainer:
             raise bad(
                 "network", expected=f"the sizes in {self.checkpoint}", got="others", remedy="Choose another --out."
             )
+        self.tokenizer = Tokenizer(state["pieces"])
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -168,6 +158,7 @@ class Trainer:
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
+                "pieces": self.tokenizer.pieces,
                 "network": json.loads(json.dumps(asdict(self.net.config))),
             },
         )

@@ -9,8 +9,15 @@ from ..points import Points, blend, common
 from .registry import Head, Part, Proportions, toy
 
 
-@toy("duck", ("rubber duck", "duckling"), small=True, split=-0.1, ranges={"head": (0.24, 0.30), "long": (0.46, 0.56)},
-     head=lambda v: Head(x=0.3, z=0.92, r=v["head"], neck_x=0.24, neck_z=0.69, neck_r=0.17, eye_z=0.06))  # fmt: skip
+@toy(
+    "duck",
+    natural="yellow",
+    also=("rubber duck", "duckling"),
+    small=True,
+    split=-0.1,
+    ranges={"head": (0.24, 0.30), "long": (0.46, 0.56)},
+    head=lambda v: Head(x=0.3, z=0.92, r=v["head"], neck_x=0.24, neck_z=0.69, neck_r=0.17, eye_z=0.06),
+)
 def duck(p: Points, v: Proportions) -> Iterator[Part]:
     body = p.at(0, 0, 0.36).ellipsoid(v["long"], 0.36, 0.34)
     tail = p.at(-0.50, 0, 0.56).tilt(-35).ellipsoid(0.12, 0.14, 0.22)
@@ -22,8 +29,15 @@ def duck(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, p.mirror().at(0.48, 0.15, 1.0).sphere(0.05)
 
 
-@toy("bear", ("teddy bear", "teddy"), small=True, split=0.1, ranges={"head": (0.32, 0.38), "fat": (0.34, 0.42)},
-     head=lambda v: Head(x=0.02, z=1.05, r=v["head"], neck_z=0.74, neck_r=0.25, eye_z=0.08))  # fmt: skip
+@toy(
+    "bear",
+    natural="brown",
+    also=("teddy bear", "teddy"),
+    small=True,
+    split=0.1,
+    ranges={"head": (0.32, 0.38), "fat": (0.34, 0.42)},
+    head=lambda v: Head(x=0.02, z=1.05, r=v["head"], neck_z=0.74, neck_r=0.25, eye_z=0.08),
+)
 def bear(p: Points, v: Proportions) -> Iterator[Part]:
     m = p.mirror()
     yield MAIN, p.at(0, 0, 0.40).ellipsoid(v["fat"], v["fat"], 0.42)
@@ -39,9 +53,17 @@ def bear(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, m.at(0.31, 0.14, 1.14).sphere(0.045)
 
 
-@toy("cat", ("kitten", "kitty"), small=True, split=0.0, ranges={"head": (0.28, 0.34), "tall": (0.42, 0.52)},
-     head=lambda v: Head(x=0.14, z=v["tall"] + 0.62, r=v["head"], neck_x=0.06, neck_z=v["tall"] + 0.34, neck_r=0.2,
-                         eye_z=0.06))  # fmt: skip
+@toy(
+    "cat",
+    natural="orange",
+    also=("kitten", "kitty"),
+    small=True,
+    split=0.0,
+    ranges={"head": (0.28, 0.34), "tall": (0.42, 0.52)},
+    head=lambda v: Head(
+        x=0.14, z=v["tall"] + 0.62, r=v["head"], neck_x=0.06, neck_z=v["tall"] + 0.34, neck_r=0.2, eye_z=0.06
+    ),
+)
 def cat(p: Points, v: Proportions) -> Iterator[Part]:
     m, top = p.mirror(), v["tall"] + 0.62
     yield (
@@ -60,8 +82,15 @@ def cat(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, m.at(0.39, 0.13, top + 0.07).ellipsoid(0.04, 0.045, 0.065)
 
 
-@toy("rabbit", ("bunny", "bunny rabbit"), small=True, split=-0.1, ranges={"head": (0.27, 0.32), "ear": (0.28, 0.40)},
-     head=lambda v: Head(x=0.12, z=0.98, r=v["head"], neck_x=0.06, neck_z=0.70, neck_r=0.22, eye_z=0.06))  # fmt: skip
+@toy(
+    "rabbit",
+    natural="white",
+    also=("bunny", "bunny rabbit"),
+    small=True,
+    split=-0.1,
+    ranges={"head": (0.27, 0.32), "ear": (0.28, 0.40)},
+    head=lambda v: Head(x=0.12, z=0.98, r=v["head"], neck_x=0.06, neck_z=0.70, neck_r=0.22, eye_z=0.06),
+)
 def rabbit(p: Points, v: Proportions) -> Iterator[Part]:
     m = p.mirror()
     yield MAIN, p.at(-0.08, 0, 0.36).ellipsoid(0.40, 0.33, 0.37)
@@ -76,9 +105,15 @@ def rabbit(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, m.at(0.35, 0.14, 1.06).sphere(0.05)
 
 
-@toy("frog", ("toad",), small=True, split=0.0, ranges={"wide": (0.46, 0.56), "eye": (0.14, 0.18)},
-     head=lambda v: Head(x=0.12, z=0.58, r=0.36, neck_x=0.1, neck_z=0.34, neck_r=0.46, eye_z=0.22, eye_y=0.24,
-                         top=0.27))  # fmt: skip
+@toy(
+    "frog",
+    natural="green",
+    also=("toad",),
+    small=True,
+    split=0.0,
+    ranges={"wide": (0.46, 0.56), "eye": (0.14, 0.18)},
+    head=lambda v: Head(x=0.12, z=0.58, r=0.36, neck_x=0.1, neck_z=0.34, neck_r=0.46, eye_z=0.22, eye_y=0.24, top=0.27),
+)
 def frog(p: Points, v: Proportions) -> Iterator[Part]:
     m = p.mirror()
     yield MAIN, p.at(-0.08, 0, 0.34).ellipsoid(0.48, v["wide"], 0.33)
@@ -94,9 +129,14 @@ def frog(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, common(p.at(0.20, 0, 0.53).ellipsoid(0.33, 0.34, 0.02), p.at(0.45, 0, 0.53).box(0.14, 0.4, 0.1))
 
 
-@toy("penguin", small=True, split=0.0, ranges={"fat": (0.36, 0.44), "tall": (0.54, 0.62)},
-     head=lambda v: Head(x=0.02, z=v["tall"] * 2 - 0.02, r=0.28, neck_z=v["tall"] * 2 - 0.26, neck_r=0.26,
-                         eye_z=0.06))  # fmt: skip
+@toy(
+    "penguin",
+    natural="black",
+    small=True,
+    split=0.0,
+    ranges={"fat": (0.36, 0.44), "tall": (0.54, 0.62)},
+    head=lambda v: Head(x=0.02, z=v["tall"] * 2 - 0.02, r=0.28, neck_z=v["tall"] * 2 - 0.26, neck_r=0.26, eye_z=0.06),
+)
 def penguin(p: Points, v: Proportions) -> Iterator[Part]:
     m, top = p.mirror(), v["tall"] * 2 - 0.02
     yield (
@@ -111,9 +151,18 @@ def penguin(p: Points, v: Proportions) -> Iterator[Part]:
     yield BEAK, m.at(0.16, 0.18, 0.04).ellipsoid(0.24, 0.14, 0.06)
 
 
-@toy("pig", ("piggy", "piglet"), small=True, split=-0.1, band="x", ranges={"fat": (0.34, 0.42), "long": (0.48, 0.58)},
-     head=lambda v: Head(x=v["long"] - 0.02, z=0.72, r=0.29, neck_x=v["long"] - 0.24, neck_z=0.58, neck_r=0.30,
-                         eye_z=0.09))  # fmt: skip
+@toy(
+    "pig",
+    natural="pink",
+    also=("piggy", "piglet"),
+    small=True,
+    split=-0.1,
+    band="x",
+    ranges={"fat": (0.34, 0.42), "long": (0.48, 0.58)},
+    head=lambda v: Head(
+        x=v["long"] - 0.02, z=0.72, r=0.29, neck_x=v["long"] - 0.24, neck_z=0.58, neck_r=0.30, eye_z=0.09
+    ),
+)
 def pig(p: Points, v: Proportions) -> Iterator[Part]:
     m, front = p.mirror(), v["long"] - 0.02
     yield MAIN, p.at(0, 0, 0.54).ellipsoid(v["long"], v["fat"], v["fat"])
@@ -127,8 +176,14 @@ def pig(p: Points, v: Proportions) -> Iterator[Part]:
     yield BLUSH, p.at(-v["long"] - 0.05, 0, 0.64).along_y().torus(0.08, 0.03)
 
 
-@toy("elephant", small=True, split=-0.1, ranges={"fat": (0.36, 0.42), "ear": (0.26, 0.34)},
-     head=lambda v: Head(x=0.44, z=0.86, r=0.29, neck_x=0.26, neck_z=0.72, neck_r=0.30, eye_z=0.07))  # fmt: skip
+@toy(
+    "elephant",
+    natural="grey",
+    small=True,
+    split=-0.1,
+    ranges={"fat": (0.36, 0.42), "ear": (0.26, 0.34)},
+    head=lambda v: Head(x=0.44, z=0.86, r=0.29, neck_x=0.26, neck_z=0.72, neck_r=0.30, eye_z=0.07),
+)
 def elephant(p: Points, v: Proportions) -> Iterator[Part]:
     m = p.mirror()
     yield MAIN, p.at(-0.08, 0, 0.66).ellipsoid(0.50, v["fat"], v["fat"])
@@ -144,7 +199,15 @@ def elephant(p: Points, v: Proportions) -> Iterator[Part]:
     yield MAIN, p.at(-0.56, 0, 0.72).capsule(-0.14, 0.0, -0.28, 0.03)
 
 
-@toy("fish", ("goldfish",), small=True, split=0.0, band="x", ranges={"long": (0.52, 0.62), "tall": (0.32, 0.42)})
+@toy(
+    "fish",
+    natural="orange",
+    also=("goldfish",),
+    small=True,
+    split=0.0,
+    band="x",
+    ranges={"long": (0.52, 0.62), "tall": (0.32, 0.42)},
+)
 def fish(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, 0.5)
     m = q.mirror()
@@ -158,9 +221,16 @@ def fish(p: Points, v: Proportions) -> Iterator[Part]:
     yield BLUSH, q.at(v["long"], 0, -0.06).ellipsoid(0.05, 0.07, 0.04)
 
 
-@toy("snowman", small=True, split=0.0, ranges={"base": (0.38, 0.46), "head": (0.21, 0.26)},
-     head=lambda v: Head(x=0, z=v["base"] * 2 + 0.62, r=v["head"], neck_z=v["base"] * 2 + 0.42, neck_r=0.18,
-                         eye_z=0.06, eye_y=0.09))  # fmt: skip
+@toy(
+    "snowman",
+    natural="white",
+    small=True,
+    split=0.0,
+    ranges={"base": (0.38, 0.46), "head": (0.21, 0.26)},
+    head=lambda v: Head(
+        x=0, z=v["base"] * 2 + 0.62, r=v["head"], neck_z=v["base"] * 2 + 0.42, neck_r=0.18, eye_z=0.06, eye_y=0.09
+    ),
+)
 def snowman(p: Points, v: Proportions) -> Iterator[Part]:
     m, mid = p.mirror(), v["base"] * 2 + 0.2
     top = mid + 0.42
@@ -175,9 +245,16 @@ def snowman(p: Points, v: Proportions) -> Iterator[Part]:
     yield WOOD, m.at(0.03, 0.50, mid + 0.16).capsule(0.04, 0.04, 0.14, 0.02)
 
 
-@toy("robot", small=True, split=0.0, ranges={"wide": (0.26, 0.34), "tall": (0.26, 0.34)},
-     head=lambda v: Head(x=0, z=v["tall"] * 2 + 0.68, r=0.24, neck_z=v["tall"] * 2 + 0.42, neck_r=0.14,
-                         eye_z=0.05, eye_y=0.1, top=0.21))  # fmt: skip
+@toy(
+    "robot",
+    natural="grey",
+    small=True,
+    split=0.0,
+    ranges={"wide": (0.26, 0.34), "tall": (0.26, 0.34)},
+    head=lambda v: Head(
+        x=0, z=v["tall"] * 2 + 0.68, r=0.24, neck_z=v["tall"] * 2 + 0.42, neck_r=0.14, eye_z=0.05, eye_y=0.1, top=0.21
+    ),
+)
 def robot(p: Points, v: Proportions) -> Iterator[Part]:
     m, waist, top = p.mirror(), v["tall"] + 0.36, v["tall"] * 2 + 0.68
     yield MAIN, p.at(0, 0, waist).box(0.20, v["wide"], v["tall"], 0.03)

@@ -11,7 +11,13 @@ from ..points import Points, carve
 from .registry import Part, Proportions, toy
 
 
-@toy("house", ("cottage", "little house"), split=0.0, ranges={"wide": (0.46, 0.58), "deep": (0.46, 0.56)})
+@toy(
+    "house",
+    natural="white",
+    also=("cottage", "little house"),
+    split=0.0,
+    ranges={"wide": (0.46, 0.58), "deep": (0.46, 0.56)},
+)
 def house(p: Points, v: Proportions) -> Iterator[Part]:
     wide, deep = v["wide"], v["deep"]
     yield MAIN, p.at(0, 0, 0.38).box(deep, wide, 0.38)
@@ -26,7 +32,7 @@ def house(p: Points, v: Proportions) -> Iterator[Part]:
     yield CLAY, p.at(-deep * 0.5, wide * 0.0, 1.22).box(0.10, 0.10, 0.22)
 
 
-@toy("castle", ("fortress",), split=-0.2, ranges={"wide": (0.44, 0.54), "tall": (0.34, 0.44)})
+@toy("castle", natural="grey", also=("fortress",), split=-0.2, ranges={"wide": (0.44, 0.54), "tall": (0.34, 0.44)})
 def castle(p: Points, v: Proportions) -> Iterator[Part]:
     wide, tall = v["wide"], v["tall"]
     corner = p.mirror().mirror_x().at(wide, wide, 0)

@@ -11,7 +11,15 @@ from ..points import Points, blend
 from .registry import Part, Proportions, toy
 
 
-@toy("donut", ("doughnut",), has_front=False, band="x", split=0.0, ranges={"r": (0.42, 0.48), "fat": (0.20, 0.25)})
+@toy(
+    "donut",
+    natural="pink",
+    also=("doughnut",),
+    has_front=False,
+    band="x",
+    split=0.0,
+    ranges={"r": (0.42, 0.48), "fat": (0.20, 0.25)},
+)
 def donut(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, v["fat"])
     yield BUN, q.torus(v["r"], v["fat"])
@@ -20,7 +28,13 @@ def donut(p: Points, v: Proportions) -> Iterator[Part]:
 
 
 @toy(
-    "cake", ("birthday cake",), has_front=False, small=True, split=0.1, ranges={"r": (0.48, 0.58), "tall": (0.22, 0.28)}
+    "cake",
+    natural="pink",
+    also=("birthday cake",),
+    has_front=False,
+    small=True,
+    split=0.1,
+    ranges={"r": (0.48, 0.58), "tall": (0.22, 0.28)},
 )
 def cake(p: Points, v: Proportions) -> Iterator[Part]:
     low = v["tall"] * 2
@@ -35,7 +49,8 @@ def cake(p: Points, v: Proportions) -> Iterator[Part]:
 
 @toy(
     "ice cream",
-    ("ice cream cone",),
+    natural="pink",
+    also=("ice cream cone",),
     has_front=False,
     small=True,
     split=0.55,
@@ -52,7 +67,8 @@ def ice_cream(p: Points, v: Proportions) -> Iterator[Part]:
 
 @toy(
     "burger",
-    ("hamburger", "cheeseburger"),
+    natural="brown",
+    also=("hamburger", "cheeseburger"),
     has_front=False,
     small=True,
     split=0.3,
@@ -69,7 +85,7 @@ def burger(p: Points, v: Proportions) -> Iterator[Part]:
     yield CHERRY, p.at(0, 0, 0.225).cylinder(v["r"] + 0.03, 0.022)
 
 
-@toy("apple", has_front=False, small=True, split=0.0, ranges={"r": (0.24, 0.29), "tall": (1.0, 1.16)})
+@toy("apple", natural="red", has_front=False, small=True, split=0.0, ranges={"r": (0.24, 0.29), "tall": (1.0, 1.16)})
 def apple(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, 0.46 * v["tall"])
     shoulder = q.at(0, 0, 0.07).torus(v["r"], 0.33)

@@ -11,7 +11,7 @@ from ..points import Points, carve
 from .registry import Part, Proportions, toy
 
 
-@toy("chair", split=0.0, ranges={"wide": (0.34, 0.42), "back": (0.36, 0.50)})
+@toy("chair", natural="brown", split=0.0, ranges={"wide": (0.34, 0.42), "back": (0.36, 0.50)})
 def chair(p: Points, v: Proportions) -> Iterator[Part]:
     wide, back = v["wide"], v["back"]
     yield MAIN, p.at(0, 0, 0.58).box(wide, wide, 0.06, 0.02)
@@ -22,6 +22,7 @@ def chair(p: Points, v: Proportions) -> Iterator[Part]:
 
 @toy(
     "table",
+    natural="brown",
     has_front=False,
     carries=lambda v: 0.675,
     band="x",
@@ -35,8 +36,15 @@ def table(p: Points, v: Proportions) -> Iterator[Part]:
     yield MAIN, p.mirror().mirror_x().at(long - 0.11, wide - 0.11, 0.28).box(0.06, 0.06, 0.28, 0.01)
 
 
-@toy("crate", ("box", "wooden box"), has_front=False, carries=lambda v: v["tall"] * 2 + 0.02, split=0.0,
-     ranges={"wide": (0.42, 0.52), "tall": (0.30, 0.40)})  # fmt: skip
+@toy(
+    "crate",
+    natural="brown",
+    also=("box", "wooden box"),
+    has_front=False,
+    carries=lambda v: v["tall"] * 2 + 0.02,
+    split=0.0,
+    ranges={"wide": (0.42, 0.52), "tall": (0.30, 0.40)},
+)
 def crate(p: Points, v: Proportions) -> Iterator[Part]:
     wide, tall = v["wide"], v["tall"]
     q = p.at(0, 0, tall)
@@ -47,8 +55,15 @@ def crate(p: Points, v: Proportions) -> Iterator[Part]:
     yield WOOD, torch.maximum(q.box(wide + 0.015, wide + 0.015, tall - 0.02), (q.z.abs() - 0.05))
 
 
-@toy("lamp", ("table lamp", "desk lamp"), has_front=False, small=True, split=0.2,
-     ranges={"shade": (0.34, 0.44), "tall": (0.34, 0.46)})  # fmt: skip
+@toy(
+    "lamp",
+    natural="yellow",
+    also=("table lamp", "desk lamp"),
+    has_front=False,
+    small=True,
+    split=0.2,
+    ranges={"shade": (0.34, 0.44), "tall": (0.34, 0.46)},
+)
 def lamp(p: Points, v: Proportions) -> Iterator[Part]:
     neck = v["tall"] * 2 + 0.06
     yield STEEL, p.at(0, 0, 0.05).cylinder(0.27, 0.05, 0.02)

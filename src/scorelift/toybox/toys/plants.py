@@ -11,7 +11,7 @@ from ..points import Points, blend, carve
 from .registry import Part, Proportions, toy
 
 
-@toy("tree", has_front=False, split=0.1, ranges={"trunk": (0.20, 0.30), "crown": (0.46, 0.56)})
+@toy("tree", natural="green", has_front=False, split=0.1, ranges={"trunk": (0.20, 0.30), "crown": (0.46, 0.56)})
 def tree(p: Points, v: Proportions) -> Iterator[Part]:
     low = v["trunk"] * 2
     yield WOOD, p.at(0, 0, v["trunk"] + 0.1).cone(0.13, 0.09, v["trunk"] + 0.1)
@@ -21,8 +21,16 @@ def tree(p: Points, v: Proportions) -> Iterator[Part]:
     yield MAIN, blend(leaves, p.at(0, 0, low + 0.86).sphere(0.28), 0.08)
 
 
-@toy("cactus", ("potted cactus", "cactus in a pot"), has_front=False, symmetric=False, small=True, split=0.2,
-     ranges={"tall": (0.42, 0.52), "fat": (0.15, 0.19)})  # fmt: skip
+@toy(
+    "cactus",
+    natural="green",
+    also=("potted cactus", "cactus in a pot"),
+    has_front=False,
+    symmetric=False,
+    small=True,
+    split=0.2,
+    ranges={"tall": (0.42, 0.52), "fat": (0.15, 0.19)},
+)
 def cactus(p: Points, v: Proportions) -> Iterator[Part]:
     yield CLAY, p.at(0, 0, 0.20).cone(0.22, 0.31, 0.20)
     yield CLAY, p.at(0, 0, 0.38).cylinder(0.35, 0.06, 0.02)
@@ -35,7 +43,8 @@ def cactus(p: Points, v: Proportions) -> Iterator[Part]:
 
 @toy(
     "mushroom",
-    ("toadstool",),
+    natural="red",
+    also=("toadstool",),
     has_front=False,
     small=True,
     split=0.45,
@@ -48,7 +57,14 @@ def mushroom(p: Points, v: Proportions) -> Iterator[Part]:
     yield PAPER, p.at(0, 0, 0.32).cone(v["stem"] + 0.07, v["stem"], 0.32)
 
 
-@toy("flower", ("daisy", "sunflower"), small=True, split=0.0, ranges={"petal": (0.17, 0.22), "stem": (0.34, 0.44)})
+@toy(
+    "flower",
+    natural="red",
+    also=("daisy", "sunflower"),
+    small=True,
+    split=0.0,
+    ranges={"petal": (0.17, 0.22), "stem": (0.34, 0.44)},
+)
 def flower(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0.06, 0, v["stem"] * 2 + 0.12)
     face = q.along_x()
@@ -59,8 +75,15 @@ def flower(p: Points, v: Proportions) -> Iterator[Part]:
     yield INK, q.mirror().at(0.115, 0.06, 0.04).sphere(0.028)
 
 
-@toy("pumpkin", ("jack o'lantern", "halloween pumpkin"), small=True, split=0.0, band="z",
-     ranges={"fat": (0.46, 0.56), "tall": (0.34, 0.42)})  # fmt: skip
+@toy(
+    "pumpkin",
+    natural="orange",
+    also=("jack o'lantern", "halloween pumpkin"),
+    small=True,
+    split=0.0,
+    band="z",
+    ranges={"fat": (0.46, 0.56), "tall": (0.34, 0.42)},
+)
 def pumpkin(p: Points, v: Proportions) -> Iterator[Part]:
     fat, tall = v["fat"], v["tall"]
     slice_ = p.at(0, 0, tall).repeat_around(8).at(fat * 0.45, 0, 0)

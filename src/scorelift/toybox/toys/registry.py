@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -31,13 +32,18 @@ class Head:
     "Height of the crown of the head above its centre; None: the radius."
 
 
-@dataclass(frozen=True)
+PartsOf = Callable[[Points, Proportions], Iterator[Part]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of toy: its name, the ranges of its proportions, and how its parts are measured."""
 
     name: str
-    parts: Callable[[Points, Proportions], Iterator[Part]]
+    parts: PartsOf
     ranges: Mapping[str, tuple[float, float]]
+    natural: str
+    "The colour it has when a caption names none."
     also: tuple[str, ...] = ()
     "Synonyms a caption may use."
     head: Callable[[Proportions], Head] | None = None
@@ -59,24 +65,11 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 
-@dataclass(frozen=True)
-class toy:  # noqa: N801 - reads as a decorator
-    """Decorator that enters a function `(points, proportions) -> parts` into `KINDS`."""
+def toy(name: str, **traits: Any) -> Callable[[PartsOf], PartsOf]:
+    """Decorator that enters a function of points and proportions into `KINDS`; `traits` are the fields of `Kind`."""
 
-    name: str
-    also: tuple[str, ...] = ()
-    head: Callable[[Proportions], Head] | None = None
-    has_front: bool = True
-    symmetric: bool = True
-    band: str = "z"
-    split: float = 0.0
-    carries: Callable[[Proportions], Size] | None = None
-    small: bool = False
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    def __call__(self, parts: Callable[[Points, Proportions], Iterator[Part]]):
-        KINDS[self.name] = Kind(
-            self.name, parts, self.ranges, self.also, self.head, self.has_front, self.symmetric, self.band,
-            self.split, self.carries, self.small,
-        )  # fmt: skip
+    def enter(parts: PartsOf) -> PartsOf:
+        KINDS[name] = Kind(name=name, parts=parts, **traits)
         return parts
+
+    return enter

@@ -13,7 +13,8 @@ from .registry import Part, Proportions, toy
 
 @toy(
     "mug",
-    ("cup", "coffee mug"),
+    natural="white",
+    also=("cup", "coffee mug"),
     symmetric=False,
     small=True,
     split=0.0,
@@ -27,7 +28,14 @@ def mug(p: Points, v: Proportions) -> Iterator[Part]:
     yield MEAT, q.at(0, 0, v["tall"] * 0.62).cylinder(v["r"] - 0.055, 0.01)
 
 
-@toy("teapot", ("tea pot", "kettle"), small=True, split=0.0, ranges={"r": (0.42, 0.50), "tall": (0.34, 0.40)})
+@toy(
+    "teapot",
+    natural="white",
+    also=("tea pot", "kettle"),
+    small=True,
+    split=0.0,
+    ranges={"r": (0.42, 0.50), "tall": (0.34, 0.40)},
+)
 def teapot(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, v["tall"] + 0.02)
     spout = q.at(v["r"] * 0.72, 0, -0.10).capsule(0.26, 0.0, 0.20, 0.09)
@@ -42,7 +50,7 @@ def teapot(p: Points, v: Proportions) -> Iterator[Part]:
     yield MAIN, p.at(0, 0, 0.04).cylinder(0.26, 0.04, 0.01)
 
 
-@toy("guitar", split=0.0, ranges={"low": (0.34, 0.40), "neck": (0.32, 0.40)})
+@toy("guitar", natural="brown", split=0.0, ranges={"low": (0.34, 0.40), "neck": (0.32, 0.40)})
 def guitar(p: Points, v: Proportions) -> Iterator[Part]:
     low = p.at(0, 0, 0.38).along_x().cylinder(v["low"], 0.11, 0.03)
     up = p.at(0, 0, 0.82).along_x().cylinder(0.27, 0.11, 0.03)
@@ -57,7 +65,9 @@ def guitar(p: Points, v: Proportions) -> Iterator[Part]:
     yield PAPER, p.mirror().at(0.155, 0.025, 0.80 + v["neck"]).box(0.008, 0.012, 0.52 + v["neck"])
 
 
-@toy("crown", has_front=True, small=True, split=-0.2, ranges={"r": (0.44, 0.52), "tall": (0.20, 0.28)})
+@toy(
+    "crown", natural="yellow", has_front=True, small=True, split=-0.2, ranges={"r": (0.44, 0.52), "tall": (0.20, 0.28)}
+)
 def crown(p: Points, v: Proportions) -> Iterator[Part]:
     q, r = p.at(0, 0, 0.22), v["r"]
     ring = carve(q.cylinder(r, 0.20, 0.02), q.cylinder(r - 0.06, 0.5))

@@ -7,17 +7,24 @@ from collections.abc import Iterator
 import torch
 
 from ..palette import BEAK, BLUSH, GLASS, INK, LIGHT, MAIN, PAPER, RUBBER, STEEL, WOOD
-from ..points import Points, carve, common
+from ..points import Points, Size, carve, common
 from .registry import Part, Proportions, toy
 
 
-def _wheels(p: Points, x, y, r: float, width: float = 0.07) -> Iterator[Part]:
+def _wheels(p: Points, x: Size, y: Size, r: float, width: float = 0.07) -> Iterator[Part]:
     wheel = p.mirror().mirror_x().at(x, y, r).along_y()
     yield RUBBER, wheel.cylinder(r, width, 0.02)
     yield STEEL, wheel.cylinder(r * 0.5, width + 0.015)
 
 
-@toy("car", ("toy car", "automobile"), band="x", split=-0.05, ranges={"long": (0.66, 0.78), "cab": (0.18, 0.25)})
+@toy(
+    "car",
+    natural="red",
+    also=("toy car", "automobile"),
+    band="x",
+    split=-0.05,
+    ranges={"long": (0.66, 0.78), "cab": (0.18, 0.25)},
+)
 def car(p: Points, v: Proportions) -> Iterator[Part]:
     m, long = p.mirror(), v["long"]
     yield MAIN, p.at(0, 0, 0.32).box(long, 0.36, 0.16, 0.08)
@@ -31,7 +38,14 @@ def car(p: Points, v: Proportions) -> Iterator[Part]:
     yield from _wheels(p, long * 0.58, 0.33, 0.18)
 
 
-@toy("truck", ("lorry", "pickup truck"), band="x", split=-0.05, ranges={"bed": (0.42, 0.52), "cab": (0.24, 0.30)})
+@toy(
+    "truck",
+    natural="blue",
+    also=("lorry", "pickup truck"),
+    band="x",
+    split=-0.05,
+    ranges={"bed": (0.42, 0.52), "cab": (0.24, 0.30)},
+)
 def truck(p: Points, v: Proportions) -> Iterator[Part]:
     m = p.mirror()
     yield STEEL, p.at(-0.05, 0, 0.26).box(0.80, 0.30, 0.06)
@@ -45,8 +59,14 @@ def truck(p: Points, v: Proportions) -> Iterator[Part]:
     yield from _wheels(p, 0.50, 0.33, 0.20)
 
 
-@toy("train", ("train engine", "steam engine", "locomotive"), band="x", split=0.0,
-     ranges={"long": (0.40, 0.48), "chimney": (0.14, 0.24)})  # fmt: skip
+@toy(
+    "train",
+    natural="red",
+    also=("train engine", "steam engine", "locomotive"),
+    band="x",
+    split=0.0,
+    ranges={"long": (0.40, 0.48), "chimney": (0.14, 0.24)},
+)
 def train(p: Points, v: Proportions) -> Iterator[Part]:
     m, nose = p.mirror(), v["long"] + 0.28
     yield INK, p.at(0, 0, 0.24).box(0.78, 0.28, 0.07, 0.02)
@@ -67,8 +87,15 @@ def train(p: Points, v: Proportions) -> Iterator[Part]:
     yield BLUSH, wheel.cylinder(0.10, 0.06)
 
 
-@toy("boat", ("sailboat", "sailing boat"), small=True, band="z", split=-0.5,
-     ranges={"long": (0.62, 0.74), "mast": (0.50, 0.60)})  # fmt: skip
+@toy(
+    "boat",
+    natural="white",
+    also=("sailboat", "sailing boat"),
+    small=True,
+    band="z",
+    split=-0.5,
+    ranges={"long": (0.62, 0.74), "mast": (0.50, 0.60)},
+)
 def boat(p: Points, v: Proportions) -> Iterator[Part]:
     hull = common(p.at(0, 0, 0.34).ellipsoid(v["long"], 0.32, 0.34), p.at(0, 0, 0.10).box(1, 1, 0.22))
     bow = common(p.at(v["long"] - 0.16, 0, 0.26).tilt(70).cone(0.20, 0.02, 0.20), p.at(0, 0, 0.1).box(1.2, 1, 0.22))
@@ -85,8 +112,15 @@ def boat(p: Points, v: Proportions) -> Iterator[Part]:
     yield BLUSH, p.at(-0.08, 0, 0.30 + 2 * v["mast"]).box(0.10, 0.015, 0.06)
 
 
-@toy("rocket", ("rocket ship", "spaceship"), small=True, split=0.0, band="z",
-     ranges={"fat": (0.22, 0.28), "tall": (0.58, 0.70)})  # fmt: skip
+@toy(
+    "rocket",
+    natural="white",
+    also=("rocket ship", "spaceship"),
+    small=True,
+    split=0.0,
+    band="z",
+    ranges={"fat": (0.22, 0.28), "tall": (0.58, 0.70)},
+)
 def rocket(p: Points, v: Proportions) -> Iterator[Part]:
     mid = v["tall"] + 0.22
     body = p.at(0, 0, mid)
@@ -102,7 +136,14 @@ def rocket(p: Points, v: Proportions) -> Iterator[Part]:
     yield GLASS, window.cylinder(0.095, 0.055)
 
 
-@toy("aeroplane", ("airplane", "plane"), band="x", split=0.0, ranges={"span": (0.66, 0.80), "fat": (0.15, 0.19)})
+@toy(
+    "aeroplane",
+    natural="white",
+    also=("airplane", "plane"),
+    band="x",
+    split=0.0,
+    ranges={"span": (0.66, 0.80), "fat": (0.15, 0.19)},
+)
 def aeroplane(p: Points, v: Proportions) -> Iterator[Part]:
     q = p.at(0, 0, 0.45)
     m = q.mirror()

@@ -1,0 +1,101 @@
+"""Where an optimization step's time goes: prior, render, backward, optimizer; overhead = step / prior forward.
+
+    python benchmarks/step.py [--recipes quick] [--steps 40] [--out step.json]
+
+Times of one run on one machine: compare columns, not days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+
+from scorelift.engine.loop import Loop
+from scorelift.priors.registry import load_prior
+from scorelift.recipes import RECIPES, find_recipe
+from scorelift.scenes import build_scene
+
+PARTS = ("prior", "render", "backward", "optimizer")
+
+
+class Clock:
+    """Wraps calls and adds up their time by name, step by step."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, float] = defaultdict(float)
+
+    def wrap(self, name, call):
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                self.now[name] += time.perf_counter() - start
+
+        return timed
+
+
+def measure(recipe: str, steps: int, warm: int, device: str) -> list[dict]:
+    """Median milliseconds of each part of a step, for each stage of a recipe."""
+    plan, rows, scene = find_recipe(recipe), [], None
+    prior = load_prior(plan.prior, device)
+    predict, backward = prior.predict_x0, torch.autograd.backward
+    for name, stage in plan.stages().items():
+        scene = build_scene(stage.scene, scene)
+        loop = Loop(name, stage, scene, prior, "a red mushroom", seed=0, device=device)
+        for _ in range(stage.steps // 2):  # measure in the middle of the stage, on a scene as it then is
+            loop.one_step()
+        clock, samples = Clock(), defaultdict(list)
+        prior.predict_x0 = clock.wrap("prior", predict)
+        loop.scene.render = clock.wrap("render", loop.scene.render)
+        torch.autograd.backward = clock.wrap("backward", backward)
+        loop.optimizer.step = clock.wrap("optimizer", loop.optimizer.step)
+        for i in range(warm + steps):
+            clock.now.clear()
+            start = time.perf_counter()
+            loop.one_step()
+            whole = time.perf_counter() - start
+            if i >= warm:
+                for part in PARTS:
+                    samples[part].append(clock.now[part])
+                samples["step"].append(whole)
+        del loop.scene.render
+        prior.predict_x0, torch.autograd.backward = predict, backward
+        row = {part: 1e3 * statistics.median(values) for part, values in samples.items()}
+        row["other"] = row["step"] - sum(row[part] for part in PARTS)
+        rows.append({"recipe": recipe, "stage": name, **row, "overhead": row["step"] / row["prior"]})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--warm", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_flush_denormal(True)
+    rows = [row for recipe in args.recipes for row in measure(recipe, args.steps, args.warm, args.device)]
+    columns = ("step", *PARTS, "other")
+    print(f"{'recipe':10}{'stage':10}" + "".join(f"{c + ' ms':>14}" for c in columns) + f"{'overhead':>10}")
+    for row in rows:
+        print(
+            f"{row['recipe']:10}{row['stage']:10}"
+            + "".join(f"{row[c]:14.1f}" for c in columns)
+            + f"{row['overhead']:10.2f}"
+        )
+    if args.out is not None:
+        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+import torch
+
+from scorelift.core.cameras import orbit
+from scorelift.distill.prompts import ViewPrompts
+from scorelift.priors.base import Condition, Prior, ViewWords
+
+
+class Spelling(Prior):
+    """A prior whose conditions spell out the prompt's number, so that choices can be read."""
+
+    name = "spelling"
+
+    def __init__(self, words: ViewWords) -> None:
+        self.view_words = words
+        self.seen: list[str] = []
+
+    def encode_prompts(self, prompts):
+        self.seen = list(prompts)
+        return Condition({"row": torch.eye(len(prompts))})
+
+    def predict_x0(self, z_t, level, condition):
+        return z_t
+
+
+def cameras(*views):
+    elevation, azimuth = torch.tensor(views, dtype=torch.float32).T
+    ones = torch.ones(len(views))
+    return orbit(elevation, azimuth, 3 * ones, 40 * ones)
+
+
+def chosen(prior, condition):
+    return [prior.seen[i] for i in condition.tensors["row"].argmax(-1).tolist()]
+
+
+def test_plain_phrases_as_in_dreamfusion():
+    prior = Spelling(ViewWords())
+    terms = ViewPrompts(prior, "a duck").terms(cameras((0, 0), (0, 50), (10, 180), (0, 300), (61, 0), (60, 0)))
+    assert chosen(prior, terms.full) == [
+        "a duck, front view",
+        "a duck, side view",
+        "a duck, back view",
+        "a duck, side view",
+        "a duck, overhead view",
+        "a duck, front view",
+    ]
+    assert set(chosen(prior, terms.plain)) == {"a duck"}
+    assert set(chosen(prior, terms.uncond)) == {""}
+
+
+def test_fine_phrases_tell_left_from_right():
+    words = ViewWords(
+        azimuths=("front", "front left", "left", "back left", "back", "back right", "right", "front right"),
+        overhead="top",
+        overhead_with_azimuth=True,
+        high="high",
+        low="low",
+    )
+    prior = Spelling(words)
+    terms = ViewPrompts(prior, "x").terms(cameras((20, 90), (20, 270), (40, 44), (0, -40), (70, 180)))
+    assert chosen(prior, terms.full) == [
+        "x, left",
+        "x, right",
+        "x, front left, high",
+        "x, front right, low",
+        "x, top, back",
+    ]
+
+
+def test_interpolation_weighs_the_neighbours():
+    prior = Spelling(ViewWords())
+    prompts = ViewPrompts(prior, "x", choice="interpolated")
+    rows = prompts.terms(cameras((10, 30), (10, 0), (80, 10))).full.tensors["row"]
+    front, side, over = (prior.seen.index(f"x, {name} view") for name in ("front", "side", "overhead"))
+    torch.testing.assert_close(rows[0, [front, side]], torch.tensor([2 / 3, 1 / 3]))
+    assert rows[1, front] == 1
+    torch.testing.assert_close(rows[2, over], torch.tensor(1.0))
+    torch.testing.assert_close(rows.sum(1), torch.ones(3))
+
+
+def test_no_phrases_and_a_negative_prompt():
+    prior = Spelling(ViewWords())
+    terms = ViewPrompts(prior, "x", choice="none", negative="blurry").terms(cameras((0, 0)))
+    assert prior.seen == ["blurry", "x"]
+    assert chosen(prior, terms.full) == ["x"]
+    assert chosen(prior, terms.uncond) == ["blurry"]
+
+
+def test_terms_make_guidance_at_any_batch():
+    prior = Spelling(ViewWords())
+    terms = ViewPrompts(prior, "x").terms(cameras((0, 0), (0, 180), (0, 90)))
+    assert [w for _, w in terms.guidance(7.5).terms] == [7.5, -6.5]
+    apart = terms.guidance(5.0, 9.0).terms
+    assert [w for _, w in apart] == [9.0, -4.0, -4.0]
+    assert all(len(condition) == 3 for condition, _ in apart)

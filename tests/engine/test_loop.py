@@ -1,0 +1,121 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from helpers import GREY, known_object_prior, ring_stage
+
+from scorelift.core.errors import ScoreliftError
+from scorelift.core.lights import Lights
+from scorelift.core.samplers import RingSampler
+from scorelift.engine.loop import Loop
+from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
+from scorelift.recipes.canvas import CanvasRecipe
+from scorelift.scenes import build_scene
+from scorelift.toybox.truth import Truth
+
+
+def pictures_of(caption: str, views: int, size: int, elevation: float = 15.0) -> torch.Tensor:
+    cameras = RingSampler(count=views, elevation_deg=elevation).ring()
+    return Truth(caption).picture(cameras, Lights(cameras.position, torch.ones(views)), size)
+
+
+def run(stage, prior, steps=None, prompt="toy", seed=0):
+    loop = Loop("only", stage, build_scene(stage.scene), prior, prompt, seed=seed)
+    for _ in range(steps or stage.steps):
+        log = loop.one_step()
+    return loop, log
+
+
+def psnr(a, b):
+    return -10 * math.log10(float(((a - b) ** 2).mean()))
+
+
+def test_a_known_object_is_recovered_from_known_cameras(record_property):
+    """With the empirical prior of an object's own pictures, distillation is reconstruction: its views come back."""
+    truth = pictures_of("a yellow duck wearing a blue top hat", 8, 32)
+    loop, _ = run(ring_stage(steps=220), known_object_prior(truth))
+    cameras = RingSampler(count=8).ring()
+    with torch.no_grad():
+        rgb = loop.scene.render(cameras, 32, background=torch.full((8, 3, 1, 1), 0.85)).rgb
+    value = psnr(rgb, truth)
+    record_property("psnr", value)
+    assert value > 24
+
+
+def test_a_canvas_descends_to_the_gaussians_mean():
+    mean = torch.rand(3, 16, 16) * 2 - 1
+    recipe = CanvasRecipe()
+    stage = dataclasses.replace(
+        recipe.picture,
+        steps=150,
+        views=1,
+        size=16,
+        scene=dataclasses.replace(recipe.picture.scene, resolution=16, pictures=1),
+    )
+    loop, _ = run(stage, GaussianPrior(mean, 0.05), prompt="x")
+    assert float((loop.scene.picture(16) - (mean + 1) / 2).detach().abs().mean()) < 0.02
+
+
+def test_resumed_steps_equal_uninterrupted_ones():
+    prior, stage = known_object_prior(pictures_of("a red mushroom", 4, 16)), ring_stage(40, 16, 16, 4)
+    whole, _ = run(stage, prior, 30)
+    half, _ = run(stage, prior, 17)
+    again = Loop("only", stage, build_scene(stage.scene), prior, "toy", seed=0)
+    again.load(half.state())
+    for _ in range(13):
+        again.one_step()
+    for (name, a), b in zip(whole.scene.state_dict().items(), again.scene.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_seeds_matter_and_repeat():
+    prior, stage = known_object_prior(pictures_of("a red mushroom", 4, 16)), ring_stage(5, 16, 16, 4)
+    a, b, c = (run(stage, prior, seed=s)[0].scene.density for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_every_parameter_is_optimized():
+    stage = ring_stage(1, 16, 16, 4)
+    stage = dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, environment=True))
+    loop = Loop(
+        "only", stage, build_scene(stage.scene), known_object_prior(pictures_of("a red mushroom", 4, 16)), "toy", seed=0
+    )
+    held = {id(p) for group in loop.optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in loop.scene.parameters()}
+
+
+def test_values_that_are_not_finite_stop_the_run():
+    class Broken(EmpiricalPrior):
+        def predict_x0(self, z_t, level, condition):
+            return torch.full_like(z_t, torch.nan)
+
+    good = known_object_prior(pictures_of("a red mushroom", 4, 16))
+    broken = Broken({name: good.pictures[i : i + 1] for i, name in enumerate(good.groups)})
+    broken.view_words = good.view_words
+    stage = ring_stage(5, 16, 16, 4)
+    loop = Loop("only", stage, build_scene(stage.scene), broken, "toy", seed=0)
+    before = loop.scene.density.clone()
+    with pytest.raises(ScoreliftError, match=r"stage only, step 0: the distiller's gradient is not finite"):
+        loop.one_step()
+    assert torch.equal(loop.scene.density, before)
+
+
+@pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "smoothness"])
+def test_each_penalty_changes_the_result(name):
+    prior = known_object_prior(pictures_of("a red mushroom", 4, 16))
+    stage = ring_stage(4, 16, 16, 4)
+    stage = dataclasses.replace(stage, shading=dataclasses.replace(stage.shading, albedo_until=0.0, shaded=1.0))
+    on = dataclasses.replace(
+        stage, penalties=dataclasses.replace(stage.penalties, **{name: type(stage.penalties.opacity)(0.5)})
+    )
+    (without, log0), (with_it, log1) = run(stage, prior), run(on, prior)
+    assert log0.penalty == 0
+    assert log1.penalty > 0
+    assert not torch.equal(without.scene.density, with_it.scene.density)
+
+
+def test_backdrops_are_what_they_say(generator):
+    backdrop = GREY.draw(3, 8, generator)
+    torch.testing.assert_close(backdrop, torch.full_like(backdrop, 0.85))

@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from scorelift.core.errors import ScoreliftError
+from scorelift.export.pictures import preview, strip, turntable
+from scorelift.export.surface import extract_surface, surface_density
+from scorelift.export.texture import bake, rasterize_uv, unwrap
+from scorelift.scenes import VoxelConfig, VoxelVolume
+
+
+def two_coloured_ball(radius=0.6, speck=False, resolution=48) -> VoxelVolume:
+    """A ball, red in front (+x), green behind, with a soft surface; optionally a speck beside it."""
+    scene = VoxelVolume(VoxelConfig(resolution=resolution))
+    axis = torch.linspace(-1, 1, resolution)
+    x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
+    raw = 25 * (radius - torch.sqrt(x * x + y * y + z * z))
+    if speck:
+        raw = torch.maximum(raw, 25 * (0.06 - torch.sqrt((x - 0.7) ** 2 + (y - 0.5) ** 2 + z * z)))
+    with torch.no_grad():
+        scene.density.copy_(raw[..., None])
+        scene.albedo[..., 0] = torch.where(x > 0, 6.0, -6.0)
+        scene.albedo[..., 1] = torch.where(x > 0, -6.0, 6.0)
+        scene.albedo[..., 2] = -6.0
+    return scene
+
+
+@pytest.fixture(scope="module")
+def surface():
+    return extract_surface(two_coloured_ball(), resolution=80, faces=3000)
+
+
+def area_volume(surface):
+    a, b, c = (surface.vertices[surface.faces[:, i]].astype(float) for i in range(3))
+    cross = np.cross(b - a, c - a)
+    return np.linalg.norm(cross, axis=-1).sum() / 2, np.einsum("fi,fi->f", a, np.cross(b, c)).sum() / 6
+
+
+def test_a_ball_becomes_a_ball(surface):
+    radius = np.linalg.norm(surface.vertices, axis=-1)
+    assert float(radius.mean()) == pytest.approx(0.6, abs=0.03)
+    assert float(radius.std()) < 0.01
+    area, volume = area_volume(surface)
+    r = radius.mean()
+    assert area == pytest.approx(4 * math.pi * r * r, rel=0.03)
+    assert volume == pytest.approx(4 / 3 * math.pi * r**3, rel=0.03)  # positive: faces look outward
+    assert len(surface.faces) <= 3000
+    assert float((surface.normals * surface.vertices).sum(-1).min()) > 0
+
+
+def test_watertight(surface):
+    edges = np.sort(surface.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    assert set(counts) == {2}
+
+
+def test_specks_are_removed():
+    scene = two_coloured_ball(speck=True)
+    kept = extract_surface(scene, resolution=80, faces=3000, keep=0.0)
+    clean = extract_surface(scene, resolution=80, faces=3000)
+    assert float(kept.vertices[:, 0].max()) > 0.65
+    assert float(clean.vertices[:, 0].max()) < 0.65
+
+
+def test_the_level_is_where_light_is_half_stopped():
+    scene = two_coloured_ball()
+    level = surface_density(scene)
+    inside, outside = (float(scene.query(torch.tensor([[r, 0.0, 0.0]]))[0]) for r in (0.5, 0.7))
+    assert outside < level < inside
+
+
+def test_texels_of_a_square_by_hand():
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    row, column, face, weights = rasterize_uv(uv, np.array([[0, 1, 2], [0, 2, 3]], np.int32), 4)
+    assert set(zip(row.tolist(), column.tolist(), strict=True)) == {(i, j) for i in range(4) for j in range(4)}
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    first = (row == 0) & (column == 3) & (face == 0)
+    np.testing.assert_allclose(weights[first][0], [0.125, 0.75, 0.125], atol=1e-5)
+
+
+def test_unwrapping_keeps_the_surface(surface):
+    old, faces, uv = unwrap(surface)
+    assert len(faces) == len(surface.faces)
+    assert 0 <= uv.min() <= uv.max() <= 1
+    np.testing.assert_array_equal(np.sort(old[faces], 1), np.sort(old[faces], 1))
+    a = np.sort(surface.vertices[old[faces]].sum((1, 2)))
+    np.testing.assert_allclose(a, np.sort(surface.vertices[surface.faces].sum((1, 2))), atol=1e-4)
+
+
+def test_the_bake_puts_colours_where_they_belong(surface):
+    asset = bake(two_coloured_ball(), surface, 256)
+    size = asset.albedo.shape[0]
+    column = (asset.uv[:, 0] * size).astype(int).clip(0, size - 1)
+    row = ((1 - asset.uv[:, 1]) * size).astype(int).clip(0, size - 1)
+    colour = asset.albedo[row, column].astype(float)
+    front, back = asset.vertices[:, 0] > 0.1, asset.vertices[:, 0] < -0.1
+    assert (colour[front, 0] > 200).mean() > 0.97
+    assert (colour[back, 1] > 200).mean() > 0.97
+    assert (asset.albedo.sum(-1) > 0).all()  # seams are padded: no black
+
+
+def test_an_empty_scene_is_an_error_that_helps():
+    scene = VoxelVolume(VoxelConfig(resolution=16, blob_depth=30.0))
+    with torch.no_grad():
+        scene.density.fill_(-20)
+    with pytest.raises(ScoreliftError, match=r"the scene is empty.*--seed"):
+        extract_surface(scene, resolution=32, faces=100)
+
+
+def test_pictures_of_a_scene():
+    scene = two_coloured_ball(resolution=24)
+    sheet = preview(scene, size=32, views=4)
+    assert sheet.shape == (4 * 32, 4 * 32, 3)
+    centre = sheet[16, 16].astype(int)
+    behind = sheet[16, 2 * 32 + 16].astype(int)
+    assert centre[0] > 200 > centre[1]  # the front is red
+    assert behind[1] > 200 > behind[0]  # the back is green
+    assert len(np.unique(sheet[96:].reshape(-1, 3), axis=0)) > 3  # depth varies
+    frames = turntable(scene, 32, 6)
+    assert len(frames) == 6
+    assert strip(scene, 16).shape == (16, 64, 3)

@@ -1,0 +1,211 @@
+import math
+
+import pytest
+import torch
+
+from scorelift.core.cameras import Cameras
+from scorelift.core.errors import ScoreliftError
+from scorelift.core.lights import Lights
+from scorelift.core.samplers import RingSampler
+from scorelift.scenes import VoxelConfig, VoxelVolume, build_scene
+from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss, smoothness_loss
+
+
+def cameras(n=1) -> Cameras:
+    return RingSampler(count=5).ring()[torch.arange(n)]
+
+
+def volume(resolution=12, **changes) -> VoxelVolume:
+    torch.manual_seed(1)
+    scene = VoxelVolume(VoxelConfig(resolution=resolution, **changes)).double()
+    with torch.no_grad():
+        scene.albedo.normal_(0, 2)
+        scene.density.add_(0.5 * torch.randn_like(scene.density))
+    return scene
+
+
+def double(c: Cameras) -> Cameras:
+    return Cameras(c.c2w.double(), c.fovy_deg.double(), c.elevation_deg.double(), c.azimuth_deg.double())
+
+
+def naive_render(scene: VoxelVolume, camera: Cameras, size: int, background: float):
+    """One ray, one sample at a time, by the formulas."""
+    origin, direction = camera.rays(size, size)
+    rgb = torch.zeros(3, size, size, dtype=torch.float64)
+    alpha = torch.zeros(size, size, dtype=torch.float64)
+    for i in range(size):
+        for j in range(size):
+            o, d = origin[0], direction[0, i, j]
+            b = float(o @ d)
+            disc = b * b - float(o @ o) + 1
+            if disc <= 0:
+                rgb[:, i, j] = background
+                continue
+            t, light = -b - math.sqrt(disc) + 0.5 * scene.delta, 1.0
+            while t < -b + math.sqrt(disc):
+                density, albedo = scene.query((o + t * d)[None])
+                a = 1 - math.exp(-float(density[0]) * scene.delta)
+                rgb[:, i, j] += light * a * albedo[0]
+                alpha[i, j] += light * a
+                light *= 1 - a
+                t += scene.delta
+            rgb[:, i, j] += light * background
+    return rgb, alpha
+
+
+def test_agrees_with_a_naive_loop():
+    scene, camera = volume(), double(cameras())
+    render = scene.render(camera, 10, background=torch.full((1, 3, 1, 1), 0.3, dtype=torch.float64))
+    with torch.no_grad():
+        rgb, alpha = naive_render(scene, camera, 10, 0.3)
+    # Samples behind 99.9 % of opacity are left out.
+    torch.testing.assert_close(render.rgb[0], rgb, atol=2e-3, rtol=0)
+    torch.testing.assert_close(render.opacity[0, 0], alpha, atol=2e-3, rtol=0)
+
+
+def test_skipping_empty_voxels_changes_nothing_visible():
+    scene = volume(24, blob_depth=12.0)
+    with torch.no_grad():
+        scene.density.sub_(3)
+    background = torch.full((2, 3, 1, 1), 0.3, dtype=torch.float64)
+    everything = scene.render(double(cameras(2)), 16, background=background)
+    scene.update(0, 0.5)
+    assert 0.01 < float(scene.occupied.double().mean()) < 0.9
+    skipped = scene.render(double(cameras(2)), 16, background=background)
+    assert len(skipped.samples.weight) < len(everything.samples.weight)
+    assert float((everything.rgb - skipped.rgb).detach().abs().max()) < 0.03
+
+
+@pytest.mark.parametrize("shading", ["albedo", "shaded", "textureless"])
+def test_gradients_by_finite_differences(shading):
+    scene, camera = volume(8, density_scale=2.0), double(cameras())
+    lights = Lights(camera.position + 0.3, torch.tensor([0.3], dtype=torch.float64))
+    weight = torch.randn(1, 3, 6, 6, dtype=torch.float64)
+
+    def loss():
+        return (scene.render(camera, 6, lights=lights, shading=shading).rgb * weight).sum()
+
+    loss().backward()
+    step = 1e-6
+    for parameter in (scene.density, scene.albedo):
+        if parameter is scene.albedo and shading == "textureless":
+            assert parameter.grad is None
+            continue
+        flat, grad = parameter.data.view(-1), parameter.grad.view(-1)
+        for k in [*grad.abs().topk(4).indices.tolist(), 0, len(flat) // 2]:
+            kept = float(flat[k])
+            values = []
+            for sign in (1, -1):
+                flat[k] = kept + sign * step
+                values.append(float(loss().detach()))
+            flat[k] = kept
+            assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(grad[k]), rel=1e-4, abs=1e-7)
+
+
+def ball(resolution=48, radius=0.6) -> VoxelVolume:
+    """A hard white ball."""
+    scene = VoxelVolume(VoxelConfig(resolution=resolution))
+    axis = torch.linspace(-1, 1, resolution)
+    r = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    with torch.no_grad():
+        scene.density.copy_((60 * (radius - r)).clamp(-20, 20)[..., None])
+        scene.albedo.fill_(8.0)
+    return scene
+
+
+def test_a_ball_has_its_depth_and_normals():
+    camera = RingSampler(count=1, elevation_deg=0.0).ring()
+    with torch.no_grad():
+        render = ball().render(camera, 33, lights=Lights(camera.position, torch.tensor([0.2])), shading="shaded")
+    assert float(render.depth[0, 0, 16, 16]) == pytest.approx(3.0 - 0.6, abs=0.04)
+    torch.testing.assert_close(render.normal[0, :, 16, 16], torch.tensor([1.0, 0.0, 0.0]), atol=0.05, rtol=0)
+    assert float(render.rgb[0, 0, 16, 16]) == pytest.approx(1.0, abs=0.03)  # lit head on
+    edge = int((render.opacity[0, 0, 16] > 0.9).nonzero().min()) + 1
+    assert float(render.rgb[0, 0, 16, edge]) < 0.7  # turns away from the light
+    assert float(render.normal[0, 1, 16, 8]) < -0.2 < 0.2 < float(render.normal[0, 1, 16, 24])
+
+
+def test_light_from_the_left_lights_the_left():
+    camera = RingSampler(count=1, elevation_deg=0.0).ring()
+    lights = Lights(torch.tensor([[0.0, 5.0, 0.0]]), torch.tensor([0.1]))  # +y is on the right of the front view
+    rgb = ball().render(camera, 32, lights=lights, shading="textureless").rgb[0, 0]
+    assert float(rgb[16, 24]) > 2 * float(rgb[16, 8])
+
+
+def test_shading_needs_lights():
+    with pytest.raises(ScoreliftError, match="lights"):
+        ball(8).render(cameras(), 8, shading="shaded")
+
+
+def test_nothing_outside_the_ball_and_empty_views():
+    scene = ball(16)
+    density, _ = scene.query(torch.tensor([[0.9, 0.9, 0.9], [0.0, 0.0, 0.0]]))
+    assert density[0] == 0
+    assert density[1] > 0
+    away = cameras()
+    away = Cameras(
+        away.c2w @ torch.diag(torch.tensor([1.0, 1, -1, 1])), away.fovy_deg, away.elevation_deg, away.azimuth_deg
+    )
+    assert float(scene.render(away, 8).opacity.abs().max()) == 0
+
+
+def test_jitter_comes_from_the_generator():
+    scene = volume()
+    a, b, c = (scene.render(double(cameras()), 8, generator=torch.Generator().manual_seed(s)).rgb for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_the_next_stage_takes_the_field_over():
+    coarse = ball(24)
+    fine = build_scene(VoxelConfig(resolution=40), coarse)
+    points = torch.rand(500, 3) * 1.4 - 0.7
+    a, b = coarse.query(points)[0] > 1, fine.query(points)[0] > 1
+    assert float((a == b).float().mean()) > 0.95
+
+
+def test_a_learned_background_is_seen_and_trained():
+    scene = VoxelVolume(VoxelConfig(resolution=8, environment=True))
+    render = scene.render(cameras(2), 8)
+    render.rgb.sum().backward()
+    assert float(scene.environment.colours.grad.abs().sum()) > 0
+    grouped = {id(p) for group in scene.groups(1.0) for p in group["params"]}
+    assert grouped == {id(p) for p in scene.parameters()}
+
+
+def test_regularizers_by_hand():
+    scene = ball(16)
+    camera = cameras()
+    render = scene.render(camera, 8, lights=Lights(camera.position, torch.ones(1)), shading="shaded")
+    samples = render.samples
+    assert float(opacity_loss(render)) == pytest.approx(float((render.opacity**2 + 0.01).sqrt().mean()), rel=1e-6)
+    by_hand = sum(math.log(1 + 10 * w) for w in samples.weight.tolist()) / 64
+    assert float(emptiness_loss(render)) == pytest.approx(by_hand, rel=1e-5)
+    behind = (
+        sum(w * max(0.0, f) ** 2 for w, f in zip(samples.weight.tolist(), samples.facing.tolist(), strict=True)) / 64
+    )
+    assert float(orientation_loss(render)) == pytest.approx(behind, rel=1e-5, abs=1e-9)
+    with pytest.raises(ScoreliftError, match="normals were not rendered"):
+        orientation_loss(scene.render(camera, 8))
+    grid = torch.zeros(3, 3, 3, 1)
+    grid[1, 1, 1] = 1
+    assert float(smoothness_loss(grid)) == pytest.approx(3 * 2 / 18)
+
+
+def test_orientation_does_not_shrink_the_object():
+    """The weights carry no gradient (DreamFusion, A.2): only normals do."""
+    scene, camera = volume(10), double(cameras())
+    lights = Lights(camera.position, torch.ones(1, dtype=torch.float64))
+    render = scene.render(camera, 8, lights=lights, shading="shaded")
+    (by_normals,) = torch.autograd.grad(orientation_loss(render), scene.density, retain_graph=True)
+    samples = render.samples
+    loss = (samples.weight.detach() * samples.facing.clamp_min(0) ** 2).sum() / samples.rays
+    (same,) = torch.autograd.grad(loss, scene.density)
+    torch.testing.assert_close(by_normals, same)
+    assert float(by_normals.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("bad", [{"resolution": 4}, {"step": 0.0}, {"density_scale": -1.0}])
+def test_bad_configurations(bad):
+    with pytest.raises(ScoreliftError, match=next(iter(bad))):
+        VoxelConfig(**bad)
