@@ -24,9 +24,9 @@ def slug(prompt: str, limit: int = 60) -> str:
     plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     letters = sum(c.isalnum() for c in prompt)
-    if len(name) <= limit and sum(c.isalnum() for c in name) == letters:
+    if 0 < len(name) <= limit and sum(c.isalnum() for c in name) == letters:
         return name
-    return "-".join(part for part in (name[:limit].strip("-"), hashlib.sha256(prompt.encode()).hexdigest()[:8]) if part)
+    return "-".join(part for part in (name[:limit].strip("-") or "prompt", hashlib.sha256(prompt.encode()).hexdigest()[:8]) if part)
 
 
 class Run:
@@ -65,7 +65,7 @@ class Run:
         """
         try:
             config = json.loads((path / "config.json").read_text())
-            if not {"prompt", "recipe"} <= config.keys():
+            if not (isinstance(config, dict) and {"prompt", "recipe"} <= config.keys()):
                 raise KeyError("prompt")
         except FileNotFoundError as error:
             raise bad("run", expected="a folder made by `scorelift generate`", got=str(path)) from error

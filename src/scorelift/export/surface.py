@@ -46,6 +46,8 @@ def ring(views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg:
 def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> float:
     """Density at which light is half stopped, seen from all around: the level of the visible surface.
 
+    Slanting rays are stopped farther out, at lower densities; the upper quartile stands for rays that meet it head on.
+
     Raises:
         ScoreliftError: if the scene is empty from everywhere.
     """
@@ -62,7 +64,7 @@ def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> floa
     level = torch.cat(found)
     if len(level) < 8:
         raise empty_surface(float(scene.density.max()))
-    return float(level.median())
+    return float(level.quantile(0.75))
 
 
 def empty_surface(peak: float) -> ScoreliftError:

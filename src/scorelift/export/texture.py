@@ -54,11 +54,15 @@ def rasterize_uv(
     row = low[face, 1] + within // span[face, 0]
     a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
     p = np.stack([column + 0.5, row + 0.5], -1)
-    area = np.cross(b - a, c - a)
+    area = _cross(b - a, c - a)
     safe = np.where(np.abs(area) < 1e-12, 1.0, area)
-    weights = np.stack([np.cross(b - p, c - p), np.cross(c - p, a - p), np.cross(a - p, b - p)], -1) / safe[:, None]
+    weights = np.stack([_cross(b - p, c - p), _cross(c - p, a - p), _cross(a - p, b - p)], -1) / safe[:, None]
     inside = (weights >= -1e-6).all(-1) & (np.abs(area) >= 1e-12)
     return row[inside], column[inside], face[inside], weights[inside].astype(np.float32)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 @torch.no_grad()
