@@ -71,7 +71,7 @@ def test_resumed_steps_equal_uninterrupted_ones():
 
 def test_seeds_matter_and_repeat():
     prior, stage = known_object_prior(pictures_of("a red mushroom", 4, 16)), ring_stage(5, 16, 16, 4)
-    a, b, c = (run(stage, prior, seed=s)[0].scene.density for s in (0, 0, 1))
+    a, b, c = (run(stage, prior, seed=s)[0].scene.field.density for s in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
@@ -96,13 +96,13 @@ def test_values_that_are_not_finite_stop_the_run():
     broken.view_words = good.view_words
     stage = ring_stage(5, 16, 16, 4)
     loop = Loop("only", stage, build_scene(stage.scene), broken, "toy", seed=0)
-    before = loop.scene.density.clone()
+    before = loop.scene.field.density.clone()
     with pytest.raises(ScoreliftError, match=r"stage only, step 0: the distiller's gradient is not finite"):
         loop.one_step()
-    assert torch.equal(loop.scene.density, before)
+    assert torch.equal(loop.scene.field.density, before)
 
 
-@pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "smoothness"])
+@pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "roughness"])
 def test_each_penalty_changes_the_result(name):
     prior = known_object_prior(pictures_of("a red mushroom", 4, 16))
     stage = ring_stage(4, 16, 16, 4)
@@ -113,7 +113,7 @@ def test_each_penalty_changes_the_result(name):
     (without, log0), (with_it, log1) = run(stage, prior), run(on, prior)
     assert log0.penalty == 0
     assert log1.penalty > 0
-    assert not torch.equal(without.scene.density, with_it.scene.density)
+    assert not torch.equal(without.scene.field.density, with_it.scene.field.density)
 
 
 def test_backdrops_are_what_they_say(generator):

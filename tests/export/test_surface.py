@@ -8,22 +8,22 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.export.pictures import preview, strip, turntable
 from scorelift.export.surface import extract_surface, surface_density
 from scorelift.export.texture import bake, rasterize_uv, unwrap
-from scorelift.scenes import VoxelConfig, VoxelVolume
+from scorelift.scenes import Volume, VoxelConfig, VoxelField
 
 
-def two_coloured_ball(radius=0.6, speck=False, resolution=48) -> VoxelVolume:
+def two_coloured_ball(radius=0.6, speck=False, resolution=48) -> Volume:
     """A ball, red in front (+x), green behind, with a soft surface; optionally a speck beside it."""
-    scene = VoxelVolume(VoxelConfig(resolution=resolution))
+    scene = Volume(VoxelField(VoxelConfig(resolution=resolution)))
     axis = torch.linspace(-1, 1, resolution)
     x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
     raw = 25 * (radius - torch.sqrt(x * x + y * y + z * z))
     if speck:
         raw = torch.maximum(raw, 25 * (0.06 - torch.sqrt((x - 0.7) ** 2 + (y - 0.5) ** 2 + z * z)))
     with torch.no_grad():
-        scene.density.copy_(raw[..., None])
-        scene.albedo[..., 0] = torch.where(x > 0, 6.0, -6.0)
-        scene.albedo[..., 1] = torch.where(x > 0, -6.0, 6.0)
-        scene.albedo[..., 2] = -6.0
+        scene.field.density.copy_(raw[..., None])
+        scene.field.albedo[..., 0] = torch.where(x > 0, 6.0, -6.0)
+        scene.field.albedo[..., 1] = torch.where(x > 0, -6.0, 6.0)
+        scene.field.albedo[..., 2] = -6.0
     return scene
 
 
@@ -39,7 +39,7 @@ def area_volume(surface):
 
 
 def visible_radius() -> float:
-    """Where a ray toward the middle of the ball has lost half of its light: 30 softplus(25 (0.6 - r)) integrates to ln 2."""
+    """Where a ray to the middle of the ball has lost half of its light: 30 softplus(25 (0.6 - r)) integrates to ln 2."""
     r = torch.linspace(1.0, 0.4, 6001)
     density = 30 * torch.nn.functional.softplus(25 * (0.6 - r))
     return float(r[(torch.cumsum(density, 0) * 1e-4 > math.log(2)).float().argmax()])
@@ -74,7 +74,7 @@ def test_specks_are_removed():
 def test_the_level_is_where_light_is_half_stopped():
     scene = two_coloured_ball()
     level = surface_density(scene)
-    inside, outside = scene.query(torch.tensor([[0.5, 0.0, 0.0], [0.7, 0.0, 0.0]]))[0].tolist()
+    inside, outside = scene.field.at(torch.tensor([[0.5, 0.0, 0.0], [0.7, 0.0, 0.0]])).density().tolist()
     assert outside < level < inside
 
 
@@ -109,9 +109,9 @@ def test_the_bake_puts_colours_where_they_belong(surface):
 
 
 def test_an_empty_scene_is_an_error_that_helps():
-    scene = VoxelVolume(VoxelConfig(resolution=16, blob_depth=30.0))
+    scene = Volume(VoxelField(VoxelConfig(resolution=16, blob_depth=30.0)))
     with torch.no_grad():
-        scene.density.fill_(-20)
+        scene.field.density.fill_(-20)
     with pytest.raises(ScoreliftError, match=r"the scene is empty.*--seed"):
         extract_surface(scene, resolution=32, faces=100)
 

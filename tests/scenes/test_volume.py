@@ -7,20 +7,20 @@ from scorelift.core.cameras import Cameras
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.core.samplers import RingSampler
-from scorelift.scenes import VoxelConfig, VoxelVolume, build_scene
-from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss, smoothness_loss
+from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
+from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss
 
 
 def cameras(n=1) -> Cameras:
     return RingSampler(count=5).ring()[torch.arange(n)]
 
 
-def volume(resolution=12, **changes) -> VoxelVolume:
+def volume(resolution=12, **changes) -> Volume:
     torch.manual_seed(1)
-    scene = VoxelVolume(VoxelConfig(resolution=resolution, **changes)).double()
+    scene = Volume(VoxelField(VoxelConfig(resolution=resolution, **changes))).double()
     with torch.no_grad():
-        scene.albedo.normal_(0, 2)
-        scene.density.add_(0.5 * torch.randn_like(scene.density))
+        scene.field.albedo.normal_(0, 2)
+        scene.field.density.add_(0.5 * torch.randn_like(scene.field.density))
     return scene
 
 
@@ -28,7 +28,7 @@ def double(c: Cameras) -> Cameras:
     return Cameras(c.c2w.double(), c.fovy_deg.double(), c.elevation_deg.double(), c.azimuth_deg.double())
 
 
-def naive_render(scene: VoxelVolume, camera: Cameras, size: int, background: float):
+def naive_render(scene: Volume, camera: Cameras, size: int, background: float):
     """One ray, one sample at a time, by the formulas."""
     origin, direction = camera.rays(size, size)
     rgb = torch.zeros(3, size, size, dtype=torch.float64)
@@ -41,14 +41,15 @@ def naive_render(scene: VoxelVolume, camera: Cameras, size: int, background: flo
             if disc <= 0:
                 rgb[:, i, j] = background
                 continue
-            t, light = -b - math.sqrt(disc) + 0.5 * scene.delta, 1.0
+            t, light = -b - math.sqrt(disc) + 0.5 * scene.field.delta, 1.0
             while t < -b + math.sqrt(disc):
-                density, albedo = scene.query((o + t * d)[None])
-                a = 1 - math.exp(-float(density[0]) * scene.delta)
+                lookup = scene.field.at((o + t * d)[None])
+                density, albedo = lookup.density(), lookup.albedo()
+                a = 1 - math.exp(-float(density[0]) * scene.field.delta)
                 rgb[:, i, j] += light * a * albedo[0]
                 alpha[i, j] += light * a
                 light *= 1 - a
-                t += scene.delta
+                t += scene.field.delta
             rgb[:, i, j] += light * background
     return rgb, alpha
 
@@ -66,11 +67,11 @@ def test_agrees_with_a_naive_loop():
 def test_skipping_empty_voxels_changes_nothing_visible():
     scene = volume(24, blob_depth=12.0)
     with torch.no_grad():
-        scene.density.sub_(3)
+        scene.field.density.sub_(3)
     background = torch.full((2, 3, 1, 1), 0.3, dtype=torch.float64)
     everything = scene.render(double(cameras(2)), 16, background=background)
     scene.update(0, 0.5)
-    assert 0.01 < float(scene.occupied.double().mean()) < 0.9
+    assert 0.01 < float(scene.field.occupied.double().mean()) < 0.9
     skipped = scene.render(double(cameras(2)), 16, background=background)
     assert len(skipped.samples.weight) < len(everything.samples.weight)
     assert float((everything.rgb - skipped.rgb).detach().abs().max()) < 0.03
@@ -87,8 +88,8 @@ def test_gradients_by_finite_differences(shading):
 
     loss().backward()
     step = 1e-6
-    for parameter in (scene.density, scene.albedo):
-        if parameter is scene.albedo and shading == "textureless":
+    for parameter in (scene.field.density, scene.field.albedo):
+        if parameter is scene.field.albedo and shading == "textureless":
             assert parameter.grad is None
             continue
         flat, grad = parameter.data.view(-1), parameter.grad.view(-1)
@@ -102,14 +103,14 @@ def test_gradients_by_finite_differences(shading):
             assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(grad[k]), rel=1e-4, abs=1e-7)
 
 
-def ball(resolution=48, radius=0.6) -> VoxelVolume:
+def ball(resolution=48, radius=0.6) -> Volume:
     """A hard white ball."""
-    scene = VoxelVolume(VoxelConfig(resolution=resolution))
+    scene = Volume(VoxelField(VoxelConfig(resolution=resolution)))
     axis = torch.linspace(-1, 1, resolution)
     r = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
     with torch.no_grad():
-        scene.density.copy_((60 * (radius - r)).clamp(-20, 20)[..., None])
-        scene.albedo.fill_(8.0)
+        scene.field.density.copy_((60 * (radius - r)).clamp(-20, 20)[..., None])
+        scene.field.albedo.fill_(8.0)
     return scene
 
 
@@ -139,7 +140,7 @@ def test_shading_needs_lights():
 
 def test_nothing_outside_the_ball_and_empty_views():
     scene = ball(16)
-    density, _ = scene.query(torch.tensor([[0.9, 0.9, 0.9], [0.0, 0.0, 0.0]]))
+    density = scene.field.at(torch.tensor([[0.9, 0.9, 0.9], [0.0, 0.0, 0.0]])).density()
     assert density[0] == 0
     assert density[1] > 0
     away = cameras()
@@ -160,12 +161,13 @@ def test_the_next_stage_takes_the_field_over():
     coarse = ball(24)
     fine = build_scene(VoxelConfig(resolution=40), coarse)
     points = torch.rand(500, 3) * 1.4 - 0.7
-    a, b = coarse.query(points)[0] > 1, fine.query(points)[0] > 1
+    a, b = (s.field.at(points).density() > 1 for s in (coarse, fine))
     assert float((a == b).float().mean()) > 0.95
 
 
 def test_a_learned_background_is_seen_and_trained():
-    scene = VoxelVolume(VoxelConfig(resolution=8, environment=True))
+    scene = build_scene(VoxelConfig(resolution=8, environment=True))
+    assert isinstance(scene.environment, Environment)
     render = scene.render(cameras(2), 8)
     render.rgb.sum().backward()
     assert float(scene.environment.colours.grad.abs().sum()) > 0
@@ -187,9 +189,11 @@ def test_regularizers_by_hand():
     assert float(orientation_loss(render)) == pytest.approx(behind, rel=1e-5, abs=1e-9)
     with pytest.raises(ScoreliftError, match="normals were not rendered"):
         orientation_loss(scene.render(camera, 8))
-    grid = torch.zeros(3, 3, 3, 1)
-    grid[1, 1, 1] = 1
-    assert float(smoothness_loss(grid)) == pytest.approx(3 * 2 / 18)
+    field = VoxelField(VoxelConfig(resolution=8))
+    with torch.no_grad():
+        field.density.zero_()
+        field.density[3, 3, 3] = 1
+    assert float(field.roughness()) == pytest.approx(3 * 2 / (7 * 8 * 8))
 
 
 def test_orientation_does_not_shrink_the_object():
@@ -197,10 +201,10 @@ def test_orientation_does_not_shrink_the_object():
     scene, camera = volume(10), double(cameras())
     lights = Lights(camera.position, torch.ones(1, dtype=torch.float64))
     render = scene.render(camera, 8, lights=lights, shading="shaded")
-    (by_normals,) = torch.autograd.grad(orientation_loss(render), scene.density, retain_graph=True)
+    (by_normals,) = torch.autograd.grad(orientation_loss(render), scene.field.density, retain_graph=True)
     samples = render.samples
     loss = (samples.weight.detach() * samples.facing.clamp_min(0) ** 2).sum() / samples.rays
-    (same,) = torch.autograd.grad(loss, scene.density)
+    (same,) = torch.autograd.grad(loss, scene.field.density)
     torch.testing.assert_close(by_normals, same)
     assert float(by_normals.abs().sum()) > 0
 

@@ -18,7 +18,7 @@ from ..export.pictures import strip
 from ..priors.base import Prior
 from ..priors.registry import load_prior
 from ..recipes import Recipe, find_recipe
-from ..scenes import Scene, VoxelVolume, build_scene
+from ..scenes import Scene, Volume, build_scene
 from ..version import __version__
 from .loop import Loop
 from .outputs import make_asset, write_pictures, write_report
@@ -157,7 +157,7 @@ class Job:
                 if now - saved > CHECKPOINT_S and not loop.done:
                     self.run.save_checkpoint(index, name, loop.step, loop.state())
                     saved = now
-                if now - shown > PREVIEW_S and isinstance(scene, VoxelVolume):
+                if now - shown > PREVIEW_S and isinstance(scene, Volume):
                     write_png(self.run.path / "live.png", strip(scene, 96))
                     shown = now
         except KeyboardInterrupt:
@@ -178,7 +178,7 @@ class Job:
         facts: dict[str, Any] = {}
         scene = scene.to("cpu")
         write_pictures(path, scene, finish)
-        if isinstance(scene, VoxelVolume):
+        if isinstance(scene, Volume):
             progress.say("making the mesh")
             asset = make_asset(scene, finish)
             write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))

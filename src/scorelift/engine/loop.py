@@ -13,9 +13,9 @@ from ..core.errors import ScoreliftError
 from ..distill.prompts import ViewPrompts
 from ..priors.base import Prior
 from ..recipes.base import Stage
-from ..scenes import Scene, VoxelVolume
+from ..scenes import Scene
 from ..scenes.base import Render
-from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss, smoothness_loss
+from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss
 
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
@@ -129,8 +129,8 @@ class Loop:
             total = total + w * emptiness_loss(render)
         if (w := weights.orientation.at(progress)) > 0 and render.normal is not None:
             total = total + w * orientation_loss(render)
-        if (w := weights.smoothness.at(progress)) > 0 and isinstance(self.scene, VoxelVolume):
-            total = total + w * smoothness_loss(self.scene.density)
+        if (w := weights.roughness.at(progress)) > 0:
+            total = total + w * self.scene.roughness()
         return total
 
     def _check(self, what: str, tensor: Tensor) -> None:

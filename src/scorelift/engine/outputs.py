@@ -15,13 +15,13 @@ from ..export.report import report_html
 from ..export.surface import extract_surface
 from ..export.texture import Asset, bake
 from ..recipes.base import Finish
-from ..scenes import Canvas, Scene, VoxelVolume
+from ..scenes import Canvas, Scene, Volume
 from .run import Run, slug
 
 FORMATS = ("glb", "obj", "ply")
 
 
-def make_asset(scene: VoxelVolume, finish: Finish) -> Asset:
+def make_asset(scene: Volume, finish: Finish) -> Asset:
     """Mesh, unwrap and bake a volume."""
     return bake(scene, extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces), finish.texture)
 

@@ -26,7 +26,9 @@ def slug(prompt: str, limit: int = 60) -> str:
     letters = sum(c.isalnum() for c in prompt)
     if 0 < len(name) <= limit and sum(c.isalnum() for c in name) == letters:
         return name
-    return "-".join(part for part in (name[:limit].strip("-") or "prompt", hashlib.sha256(prompt.encode()).hexdigest()[:8]) if part)
+    return "-".join(
+        part for part in (name[:limit].strip("-") or "prompt", hashlib.sha256(prompt.encode()).hexdigest()[:8]) if part
+    )
 
 
 class Run:

@@ -15,7 +15,7 @@ from skimage.measure import marching_cubes
 from ..core.cameras import Cameras, fov_for_size, orbit
 from ..core.errors import ScoreliftError
 from ..kernels.composite import weights_packed
-from ..scenes.volume import VoxelVolume
+from ..scenes import Field, Volume
 
 RADIUS = 0.8
 
@@ -43,7 +43,7 @@ def ring(views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg:
 
 
 @torch.no_grad()
-def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> float:
+def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     """Density at which light is half stopped, seen from all around: the level of the visible surface.
 
     Slanting rays are stopped farther out, at lower densities; the upper quartile stands for rays that meet it head on.
@@ -56,36 +56,38 @@ def surface_density(scene: VoxelVolume, views: int = 10, size: int = 48) -> floa
         cameras = ring(views // 2, elevation, start_deg=elevation)
         origin, direction = cameras.rays(size, size)
         rays = direction.reshape(-1, 3)
-        ray, depth, xyz = scene.visible(origin.repeat_interleave(size * size, 0), rays, None)
-        density, _ = scene.query(xyz)
-        _, transmittance = weights_packed(density, torch.full_like(depth, scene.delta), ray, len(rays))
-        after = transmittance * torch.exp(-density * scene.delta)
+        march = scene.field.march(origin.repeat_interleave(size * size, 0), rays, None)
+        density = march.lookup.density()
+        _, transmittance = weights_packed(density, march.delta, march.ray, len(rays))
+        after = transmittance * torch.exp(-density * march.delta)
         found.append(density[(transmittance > 0.5) & (after <= 0.5)])
     level = torch.cat(found)
     if len(level) < 8:
-        raise empty_surface(float(scene.density.max()))
+        raise empty_surface(scene.field)
     return float(level.quantile(0.75))
 
 
-def empty_surface(peak: float) -> ScoreliftError:
+@torch.no_grad()
+def empty_surface(field: Field) -> ScoreliftError:
     """The error of a scene without a surface."""
+    peak = float(density_grid(field, 32).max())
     return ScoreliftError(
-        f"export: the scene is empty, nothing in it stops half of the light (highest raw density {peak:.3g}). "
+        f"export: the scene is empty, nothing in it stops half of the light (highest density {peak:.3g}). "
         "Try another --seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
     )
 
 
 @torch.no_grad()
-def density_grid(scene: VoxelVolume, resolution: int) -> Float[np.ndarray, "n n n"]:
-    """Densities on a cube of points over [-1, 1]^3."""
-    axis = torch.linspace(-1, 1, resolution)
+def density_grid(field: Field, resolution: int) -> Float[np.ndarray, "n n n"]:
+    """Densities on a cube of points that holds the field's ball."""
+    axis = torch.linspace(-field.extent, field.extent, resolution)
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    device = scene.density.device
-    parts = [scene.query(part.to(device))[0].cpu() for part in points.split(262_144)]
+    device = next(field.parameters()).device
+    parts = [field.at(part.to(device)).density().cpu() for part in points.split(262_144)]
     return torch.cat(parts).view((resolution,) * 3).numpy()
 
 
-def extract_surface(scene: VoxelVolume, *, resolution: int, faces: int, keep: float = 0.01) -> Surface:
+def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01) -> Surface:
     """Marching cubes at the visible surface's density; specks removed, smoothed, simplified.
 
     Args:
@@ -95,14 +97,14 @@ def extract_surface(scene: VoxelVolume, *, resolution: int, faces: int, keep: fl
         ScoreliftError: if there is no surface.
     """
     level = surface_density(scene)
-    grid = np.pad(density_grid(scene, resolution), 1)
+    grid = np.pad(density_grid(scene.field, resolution), 1)
     # The logarithm is nearer to linear across the surface, so interpolation along edges is smoother.
     log = np.log(np.maximum(grid, level * 1e-3))
     vertices, triangles, _, _ = marching_cubes(log, float(np.log(level)), gradient_direction="ascent")
-    vertices = (vertices - 1) * (2 / (resolution - 1)) - 1
+    vertices = ((vertices - 1) * (2 / (resolution - 1)) - 1) * scene.field.extent
     mesh = _largest_pieces(trimesh.Trimesh(vertices, triangles, process=True), keep)
     if len(mesh.faces) < 4:
-        raise empty_surface(float(scene.density.max()))
+        raise empty_surface(scene.field)
     trimesh.smoothing.filter_taubin(mesh, lamb=0.5, nu=0.53, iterations=8)
     points, triangles = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)
     if len(triangles) > faces:

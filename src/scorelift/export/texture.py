@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from ..kernels.composite import sum_packed, weights_packed
-from ..scenes.volume import VoxelVolume
+from ..scenes import Field, Volume
 from .surface import Surface
 
 
@@ -66,20 +66,21 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def albedo_at(scene: VoxelVolume, points: torch.Tensor, normals: torch.Tensor, reach: float = 3.0) -> torch.Tensor:
+def albedo_at(field: Field, points: torch.Tensor, normals: torch.Tensor, reach: float = 3.0) -> torch.Tensor:
     """Albedo seen by looking straight at surface points: the quadrature of a short ray from outside to inside."""
     steps = 10
-    t = torch.linspace(reach, -reach, steps, device=points.device) * scene.delta
+    t = torch.linspace(reach, -reach, steps, device=points.device) * field.detail
     xyz = (points[:, None] + t[None, :, None] * normals[:, None]).reshape(-1, 3)
-    density, albedo = scene.query(xyz)
+    lookup = field.at(xyz)
+    density, albedo = lookup.density(), lookup.albedo()
     ray = torch.arange(len(points), device=points.device).repeat_interleave(steps)
-    delta = torch.full_like(density, 2 * reach * scene.delta / (steps - 1))
+    delta = torch.full_like(density, 2 * reach * field.detail / (steps - 1))
     weight, _ = weights_packed(density + 1e-3, delta, ray, len(points))
     total = sum_packed(torch.cat([weight[:, None] * albedo, weight[:, None]], -1), ray, len(points))
     return total[:, :3] / total[:, 3:].clamp_min(1e-9)
 
 
-def bake(scene: VoxelVolume, surface: Surface, size: int) -> Asset:
+def bake(scene: Volume, surface: Surface, size: int) -> Asset:
     """Unwrap a surface and bake the scene's albedo into a `size` x `size` picture, its seams padded."""
     old, faces, uv = unwrap(surface)
     vertices, normals = surface.vertices[old], surface.normals[old]
@@ -87,10 +88,10 @@ def bake(scene: VoxelVolume, surface: Surface, size: int) -> Asset:
     points = np.einsum("nk,nkc->nc", weights, vertices[faces[face]])
     directions = np.einsum("nk,nkc->nc", weights, normals[faces[face]])
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True).clip(1e-9)
-    device = scene.density.device
+    device = next(scene.field.parameters()).device
     colour = torch.cat(
         [
-            albedo_at(scene, p.to(device), n.to(device)).cpu()
+            albedo_at(scene.field, p.to(device), n.to(device)).cpu()
             for p, n in zip(
                 torch.from_numpy(points).split(65_536), torch.from_numpy(directions).split(65_536), strict=True
             )

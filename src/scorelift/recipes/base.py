@@ -12,7 +12,7 @@ from ..core.schedules import Constant, Ramp, Schedule, Steps
 from ..distill.noise import Times
 from ..distill.sds import SDS
 from ..scenes.canvas import CanvasConfig
-from ..scenes.volume import VoxelConfig
+from ..scenes.voxels import VoxelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Penalties:
     opacity: Schedule = Constant(0.0)
     emptiness: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
-    smoothness: Schedule = Constant(0.0)
+    roughness: Schedule = Constant(0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

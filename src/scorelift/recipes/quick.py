@@ -14,7 +14,7 @@ from ..core.samplers import OrbitSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp
 from ..distill.noise import annealed
 from ..distill.sds import SDS
-from ..scenes.volume import VoxelConfig
+from ..scenes.voxels import VoxelConfig
 from .base import Adam, Penalties, Recipe, Stage
 
 

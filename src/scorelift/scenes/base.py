@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
+from ..core.errors import ScoreliftError
 from ..core.lights import Lights, Shading
 
 
@@ -63,6 +64,14 @@ class Scene(nn.Module, ABC):
     @abstractmethod
     def groups(self, rate: float) -> list[dict]:
         """Every parameter, in optimizer groups with learning rates relative to `rate`."""
+
+    def roughness(self) -> Float[Tensor, ""]:
+        """How much neighbouring places of the scene differ, for scenes that know their neighbours.
+
+        Raises:
+            ScoreliftError: for the others.
+        """
+        raise ScoreliftError(f"roughness: a {type(self).__name__} has no such penalty; leave its weight at 0.")
 
     def update(self, step: int, progress: float) -> None:
         """Called before each step, with the stage's progress in [0, 1]: occupancy, annealing."""

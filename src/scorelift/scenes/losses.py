@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from ..core.errors import ScoreliftError
 from .base import Render, Samples
@@ -37,10 +36,3 @@ def orientation_loss(render: Render) -> Float[Tensor, ""]:
     if samples.facing is None:
         raise ScoreliftError("orientation: normals were not rendered. Choose a shading that needs them.")
     return (samples.weight.detach() * samples.facing.clamp_min(0).square()).sum() / samples.rays
-
-
-def smoothness_loss(grid: Float[Tensor, "x y z c"]) -> Float[Tensor, ""]:
-    """Total variation: mean squared difference of neighbouring voxels."""
-    return sum(
-        ((grid.narrow(a, 1, grid.shape[a] - 1) - grid.narrow(a, 0, grid.shape[a] - 1)) ** 2).mean() for a in range(3)
-    )  # type: ignore[return-value]

@@ -1,0 +1,189 @@
+"""A field on a voxel grid. Empty voxels are skipped and rays end where they are opaque: the cost follows the surface.
+
+Ref: SJC Sec. 4.2; post-activated density as in DVGO (Sun et al. 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.errors import bad, check_positive
+from ..kernels.composite import weights_packed
+from ..kernels.trilinear import corners, gather
+from .fields import Field, Lookup, March, ball_span
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxelConfig:
+    """A voxel field inside the unit ball."""
+
+    resolution: int = 64
+    "Voxels along an edge of [-1, 1]^3."
+    density_scale: float = 30.0
+    "density = density_scale * softplus(raw)."
+    blob_radius: float = 0.5
+    "The field begins as a soft ball of this radius ..."
+    blob_sharpness: float = 6.0
+    "... raw = blob_sharpness * (1 - |x| / blob_radius), between -blob_depth and blob_depth."
+    blob_depth: float = 4.0
+    grey: float = 0.0
+    "Initial raw albedo; 0 is mid grey."
+    step: float = 1.0
+    "Distance between samples, in voxels."
+    prune_from: float = 0.15
+    "Progress of the stage from which empty voxels are skipped."
+    prune_alpha: float = 0.004
+    "A voxel is empty when a step through it has less opacity than this."
+    albedo_rate: float = 1.0
+    "Learning rate of the albedo, relative to the density's."
+    environment: bool = False
+    "Whether the background is a learned panorama."
+
+    def __post_init__(self) -> None:
+        if self.resolution < 8:
+            raise bad("resolution", expected="at least 8 voxels", got=self.resolution)
+        for name in ("density_scale", "blob_radius", "blob_sharpness", "step"):
+            check_positive(name, getattr(self, name))
+
+
+class VoxelField(Field):
+    """Raw density and albedo on a grid over [-1, 1]^3, interpolated, then activated."""
+
+    extent = 1.0
+    occupied: Tensor
+
+    def __init__(self, config: VoxelConfig) -> None:
+        super().__init__()
+        self.config = config
+        n = config.resolution
+        axis = torch.linspace(-1, 1, n)
+        radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+        blob = (config.blob_sharpness * (1 - radius / config.blob_radius)).clamp(-config.blob_depth, config.blob_depth)
+        self.density = nn.Parameter(blob[..., None].contiguous())
+        self.albedo = nn.Parameter(torch.full((n, n, n, 3), config.grey))
+        self.register_buffer("occupied", torch.ones(n, n, n, dtype=torch.bool))
+        self.detail = 2 / (n - 1)
+
+    @property
+    def resolution(self) -> int:
+        return self.density.shape[0]
+
+    @property
+    def delta(self) -> float:
+        """Distance between samples along a ray."""
+        return self.config.step * self.detail
+
+    def groups(self, rate: float) -> list[dict]:
+        return [
+            {"params": [self.density], "lr": rate},
+            {"params": [self.albedo], "lr": rate * self.config.albedo_rate},
+        ]
+
+    @torch.no_grad()
+    def update(self, step: int, progress: float) -> None:
+        """Renew the map of occupied voxels every 16 steps, once `prune_from` is reached."""
+        if progress >= self.config.prune_from and step % 16 == 0:
+            self._renew_occupancy()
+
+    @torch.no_grad()
+    def _renew_occupancy(self) -> None:
+        alpha = 1 - torch.exp(-self.delta * self.activate(self.density[..., 0]))
+        near = F.max_pool3d(alpha[None, None], 3, stride=1, padding=1)[0, 0]
+        self.occupied.copy_(near > self.config.prune_alpha)
+
+    @torch.no_grad()
+    def take(self, other: VoxelField) -> None:
+        """Start from another grid, interpolated to this resolution."""
+        size = (self.resolution,) * 3
+
+        def resize(grid: Tensor) -> Tensor:
+            volume = F.interpolate(grid.permute(3, 0, 1, 2)[None], size, mode="trilinear", align_corners=True)
+            return volume[0].permute(1, 2, 3, 0)
+
+        self.density.copy_(resize(other.density))
+        self.albedo.copy_(resize(other.albedo))
+        self._renew_occupancy()
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Density of an interpolated raw value."""
+        return self.config.density_scale * F.softplus(raw)
+
+    def normal_grid(self) -> Float[Tensor, "x y z 3"]:
+        """Unit normals, minus the normalized density gradient, at the voxels (central differences)."""
+        raw = self.density[None, None, ..., 0]
+        padded = F.pad(raw, (1, 1, 1, 1, 1, 1), mode="replicate")[0, 0]
+        gradient = torch.stack(
+            [
+                padded[2:, 1:-1, 1:-1] - padded[:-2, 1:-1, 1:-1],
+                padded[1:-1, 2:, 1:-1] - padded[1:-1, :-2, 1:-1],
+                padded[1:-1, 1:-1, 2:] - padded[1:-1, 1:-1, :-2],
+            ],
+            dim=-1,
+        )
+        return -gradient / (gradient.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+
+    def roughness(self) -> Float[Tensor, ""]:
+        """Mean squared difference of the raw densities of neighbouring voxels, summed over the axes."""
+        grid = self.density
+        steps = (grid.narrow(axis, 1, len(grid) - 1) - grid.narrow(axis, 0, len(grid) - 1) for axis in range(3))
+        return torch.stack([step.square().mean() for step in steps]).sum()
+
+    def at(self, xyz: Float[Tensor, "n 3"]) -> VoxelLookup:
+        return VoxelLookup(self, *corners(xyz, self.resolution), xyz.square().sum(-1) <= 1)
+
+    def march(
+        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], generator: torch.Generator | None
+    ) -> March:
+        """Evenly spaced samples in occupied voxels, up to where 99.9 % of the light is stopped."""
+        ray, depth = self._occupied_samples(origin, direction, generator)
+        xyz = origin[ray] + depth[:, None] * direction[ray]
+        delta = torch.full_like(depth, self.delta)
+        index, weight = corners(xyz, self.resolution)
+        with torch.no_grad():
+            density = self.activate(gather(self.density.detach(), index, weight)[:, 0])
+            seen = weights_packed(density, delta, ray, len(origin))[1] > 1e-3
+        ray, depth, delta, xyz, index, weight = (t[seen] for t in (ray, depth, delta, xyz, index, weight))
+        return March(ray, depth, delta, xyz, VoxelLookup(self, index, weight))
+
+    @torch.no_grad()
+    def _occupied_samples(
+        self, origin: Tensor, direction: Tensor, generator: torch.Generator | None
+    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        n = self.resolution
+        near, far = ball_span(origin, direction, self.extent)
+        ray = torch.nonzero(far > near)[:, 0]
+        near, span = near[ray], (far - near)[ray]
+        count = int(torch.ceil(span.max() / self.delta)) if len(ray) else 0
+        jitter = 0.5 if generator is None else torch.rand(len(ray), 1, generator=generator).to(origin)
+        t = (torch.arange(count, device=origin.device) + jitter) * self.delta
+        inside = t < span[:, None]
+        t = t + near[:, None]
+        start, heading = (origin[ray] + 1) * ((n - 1) / 2) + 0.5, direction[ray] * ((n - 1) / 2)
+        voxel = torch.zeros(t.shape, dtype=torch.int32, device=t.device)
+        for axis in range(3):
+            place = torch.addcmul(start[:, axis : axis + 1], t, heading[:, axis : axis + 1])
+            voxel = voxel * n + place.to(torch.int32).clamp_(0, n - 1)
+        row, column = torch.nonzero(inside & self.occupied.view(-1)[voxel], as_tuple=True)
+        return ray[row], t[row, column]
+
+
+class VoxelLookup(Lookup):
+    """Interpolation at points whose voxels and weights are known."""
+
+    def __init__(self, field: VoxelField, index: Tensor, weight: Tensor, inside: Tensor | None = None) -> None:
+        self.field, self.index, self.weight, self.inside = field, index, weight, inside
+
+    def density(self) -> Float[Tensor, " n"]:
+        density = self.field.activate(gather(self.field.density, self.index, self.weight)[:, 0])
+        return density if self.inside is None else density * self.inside
+
+    def albedo(self) -> Float[Tensor, "n 3"]:
+        return gather(self.field.albedo, self.index, self.weight).sigmoid()
+
+    def normal(self) -> Float[Tensor, "n 3"]:
+        return F.normalize(gather(self.field.normal_grid(), self.index, self.weight), dim=-1, eps=1e-4)
