@@ -1,8 +1,19 @@
+import math
+
 import pytest
 import torch
 
+from scorelift.core.cameras import direction
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import BackdropSampler, LightSampler, OrbitSampler, RingSampler, ShadingSampler
+from scorelift.core.samplers import (
+    BackdropSampler,
+    DreamFusionCameras,
+    DreamFusionLights,
+    LightSampler,
+    OrbitSampler,
+    RingSampler,
+    ShadingSampler,
+)
 
 N = 10_000
 
@@ -64,3 +75,40 @@ def test_backdrops_plain_and_graded(generator):
 def test_bad_ranges_are_named(bad):
     with pytest.raises(ScoreliftError, match=next(iter(bad))):
         OrbitSampler(**bad)
+
+
+def test_dreamfusions_cameras_as_stated(generator):
+    """Section 3.2 and Appendix A.2, over 10,000 draws."""
+    cameras = DreamFusionCameras().draw(N, generator)
+    elevation, position = cameras.elevation_deg, cameras.position
+    assert float((elevation >= 0).float().mean()) == pytest.approx(
+        0.5 * 0.9 + 0.5, abs=0.015
+    )  # -10..0 only from the uniform-in-angle half
+    # P(elevation > 60): half of 30/100 by angle, half of 1 - sin 60 by area.
+    over = 0.5 * 0.3 + 0.5 * (1 - math.sin(math.radians(60)))
+    assert float((elevation > 60).float().mean()) == pytest.approx(over, abs=0.015)
+    counts = torch.histc(cameras.azimuth_deg, 8, 0, 360) / N
+    assert float((counts - 1 / 8).abs().max()) < 0.015
+    offset = position - direction(elevation, cameras.azimuth_deg) * 1.25
+    assert 0.9 - 0.1 < float(position.norm(dim=-1).min()) < float(position.norm(dim=-1).max()) < 1.5 + 0.18
+    assert float(offset.mean(0).abs().max()) < 0.02
+    focal = 0.5 / torch.tan(torch.deg2rad(cameras.fovy_deg) / 2)
+    assert float(focal.min()) >= 0.7 - 1e-4
+    assert float(focal.max()) <= 1.35 + 1e-4
+    assert float(focal.mean()) == pytest.approx((0.7 + 1.35) / 2, abs=0.01)
+    # The look-at point lies on the optical axis, 0.2 (a coordinate) from the origin: its distance across the axis is
+    # a Rayleigh variable of that scale, mean 0.2 sqrt(pi / 2).
+    ahead = -cameras.c2w[:, :3, 2]
+    across = (position - (position * ahead).sum(-1, keepdim=True) * ahead).norm(dim=-1)
+    assert float(across.mean()) == pytest.approx(0.2 * math.sqrt(math.pi / 2), rel=0.12)
+
+
+def test_dreamfusions_lights_as_stated(generator):
+    cameras = DreamFusionCameras().draw(N, generator)
+    lights = DreamFusionLights().draw(cameras, generator)
+    norm = lights.position.norm(dim=-1)
+    assert 0.8 <= float(norm.min()) < float(norm.max()) <= 1.5
+    assert float(norm.mean()) == pytest.approx(1.15, abs=0.01)
+    side = torch.nn.functional.cosine_similarity(lights.position, cameras.position)
+    assert float((side > 0).float().mean()) > 0.8  # "usually ends up on the same side"
+    torch.testing.assert_close(lights.ambient, torch.full((N,), 0.1))

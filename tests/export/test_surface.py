@@ -39,7 +39,7 @@ def area_volume(surface):
 
 
 def visible_radius() -> float:
-    """Where a ray to the middle of the ball has lost half of its light: 30 softplus(25 (0.6 - r)) integrates to ln 2."""
+    """Where a ray to the middle of the ball has lost half its light: 30 softplus(25 (0.6 - r)) integrates to ln 2."""
     r = torch.linspace(1.0, 0.4, 6001)
     density = 30 * torch.nn.functional.softplus(25 * (0.6 - r))
     return float(r[(torch.cumsum(density, 0) * 1e-4 > math.log(2)).float().argmax()])

@@ -150,11 +150,15 @@ def test_nothing_outside_the_ball_and_empty_views():
     assert float(scene.render(away, 8).opacity.abs().max()) == 0
 
 
-def test_jitter_comes_from_the_generator():
-    scene = volume()
-    a, b, c = (scene.render(double(cameras()), 8, generator=torch.Generator().manual_seed(s)).rgb for s in (0, 0, 1))
-    assert torch.equal(a, b)
-    assert not torch.equal(a, c)
+def test_jitter_moves_the_samples_of_its_ray():
+    scene, camera = volume(), double(cameras())
+    middle = scene.render(camera, 8).rgb
+    jitter = torch.full((1, 8, 8), 0.5, dtype=torch.float64)
+    assert torch.equal(scene.render(camera, 8, jitter=jitter).rgb, middle)
+    jitter[0, 4, 4] = 0.1
+    moved = scene.render(camera, 8, jitter=jitter).rgb
+    assert bool((moved != middle).any(1)[0, 4, 4])
+    assert int((moved != middle).any(1).sum()) == 1
 
 
 def test_the_next_stage_takes_the_field_over():

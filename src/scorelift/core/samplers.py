@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .cameras import Cameras, direction, fov_for_size, orbit
+from .cameras import Cameras, direction, fov_for_size, look_at, orbit
 from .errors import bad, check_range
 from .lights import Lights, Shading
 
@@ -146,3 +146,58 @@ class BackdropSampler:
         ramp = (axis[None, :, None] * angle.sin() + axis[None, None, :] * angle.cos()) / (2 * math.sqrt(2)) + 0.5
         ramp = torch.where(torch.rand(n, 1, 1, generator=generator) < self.gradient, ramp, torch.zeros(()))[:, None]
         return ends[0][..., None, None] * (1 - ramp) + ends[1][..., None, None] * ramp
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamFusionCameras:
+    """Cameras of DreamFusion: Section 3.2 and "Additional camera and light sampling details" of Appendix A.2."""
+
+    distance: tuple[float, float] = (1.0, 1.5)
+    elevation_deg: tuple[float, float] = (-10.0, 90.0)
+    even_area_share: float = 0.5
+    "Share of cameras spread evenly over the half sphere's area; the others are uniform in the elevation angle."
+    position_jitter: float = 0.1
+    "Uniform offset of the position in each coordinate."
+    target_std: float = 0.2
+    up_std: float = 0.02
+    focal: tuple[float, float] = (0.7, 1.35)
+    "Focal length in picture widths."
+
+    def __post_init__(self) -> None:
+        _check_span("elevation_deg", self.elevation_deg, -90, 90)
+        _check_span("distance", self.distance, 0.1, 1e3)
+        _check_span("focal", self.focal, 0.1, 100)
+        check_range("even_area_share", self.even_area_share, 0, 1)
+
+    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras; elevation and azimuth are those before the jitter."""
+
+        def uniform(span: tuple[float, float], *shape: int) -> Tensor:
+            return span[0] + (span[1] - span[0]) * torch.rand(n, *shape, generator=generator)
+
+        by_angle = uniform(self.elevation_deg)
+        by_area = torch.rad2deg(torch.asin(torch.rand(n, generator=generator)))
+        even = torch.rand(n, generator=generator) < self.even_area_share
+        elevation, azimuth, distance = torch.where(even, by_area, by_angle), uniform((0, 360)), uniform(self.distance)
+        jitter = uniform((-self.position_jitter, self.position_jitter), 3)
+        position = distance[:, None] * direction(elevation, azimuth) + jitter
+        target = self.target_std * torch.randn(n, 3, generator=generator)
+        up = torch.tensor([0.0, 0.0, 1.0]) + self.up_std * torch.randn(n, 3, generator=generator)
+        fovy = torch.rad2deg(2 * torch.atan(0.5 / uniform(self.focal)))
+        return Cameras(look_at(position, target, up), fovy, elevation, azimuth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamFusionLights:
+    """Lights of DreamFusion: direction ~ N(camera position, I), norm ~ U(.8, 1.5); ambient .1, diffuse .9."""
+
+    norm: tuple[float, float] = (0.8, 1.5)
+    spread: float = 1.0
+    ambient: float = 0.1
+
+    def draw(self, cameras: Cameras, generator: torch.Generator) -> Lights:
+        """Draw a light for each camera."""
+        n = len(cameras)
+        toward = cameras.position + self.spread * torch.randn(n, 3, generator=generator)
+        norm = self.norm[0] + (self.norm[1] - self.norm[0]) * torch.rand(n, 1, generator=generator)
+        return Lights(norm * torch.nn.functional.normalize(toward, dim=-1), torch.full((n,), self.ambient))

@@ -113,10 +113,11 @@ class Loop:
         lights = stage.lights.draw(cameras, generator).to(self.device)
         shading = stage.shading.draw(progress, generator)
         backdrop = stage.backdrops.draw(stage.views, stage.size, generator).to(self.device)
+        jitter = torch.rand(stage.views, stage.size, stage.size, generator=generator).to(self.device)
         learned = getattr(self.scene, "environment", None) is not None
         render = self.scene.render(
             cameras.to(self.device), stage.size, lights=lights, shading=shading,
-            background=None if learned else backdrop, generator=generator,
+            background=None if learned else backdrop, jitter=jitter,
         )  # fmt: skip
         return render, self.prompts.terms(cameras)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -50,7 +49,7 @@ class Scene(nn.Module, ABC):
         lights: Lights | None = None,
         shading: Shading = "albedo",
         background: Float[Tensor, "b 3 #h #w"] | None = None,
-        generator: torch.Generator | None = None,
+        jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
         """Render one picture a camera.
 
@@ -58,7 +57,7 @@ class Scene(nn.Module, ABC):
             size: height and width in pixels.
             lights: needed by "shaded" and "textureless".
             background: linear rgb behind the object; None: the scene's own.
-            generator: jitters the samples along rays; None: midpoints.
+            jitter: of the samples along each ray, in [0, 1) of their spacing; None: their midpoints.
         """
 
     @abstractmethod

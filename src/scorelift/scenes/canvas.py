@@ -81,7 +81,7 @@ class Canvas(Scene):
         lights: Lights | None = None,
         shading: Shading = "albedo",
         background: Float[Tensor, "b 3 #h #w"] | None = None,
-        generator: torch.Generator | None = None,
+        jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
         rgb = self.picture(size)
         return Render(rgb=rgb, opacity=torch.ones_like(rgb[:, :1]))

@@ -54,9 +54,13 @@ class Field(nn.Module, ABC):
 
     @abstractmethod
     def march(
-        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], generator: torch.Generator | None
+        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], jitter: Float[Tensor, " r"]
     ) -> March:
-        """Samples of rays (unit directions), enough to integrate the field along them."""
+        """Samples of rays (unit directions), enough to integrate the field along them.
+
+        Args:
+            jitter: where in their intervals a ray's samples lie, in [0, 1).
+        """
 
     @abstractmethod
     def groups(self, rate: float) -> list[dict]:

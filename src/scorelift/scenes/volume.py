@@ -45,14 +45,15 @@ class Volume(Scene):
         lights: Lights | None = None,
         shading: Shading = "albedo",
         background: Float[Tensor, "b 3 #h #w"] | None = None,
-        generator: torch.Generator | None = None,
+        jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
         if lights is None and shading in ("shaded", "textureless"):
             raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
         origin, direction = cameras.rays(size, size)
         b, rays = len(cameras), len(cameras) * size * size
         flat = direction.reshape(rays, 3)
-        march = self.field.march(origin.repeat_interleave(size * size, 0), flat, generator)
+        offset = torch.full_like(flat[:, 0], 0.5) if jitter is None else jitter.reshape(rays)
+        march = self.field.march(origin.repeat_interleave(size * size, 0), flat, offset)
         weight, _ = weights_packed(march.lookup.density(), march.delta, march.ray, rays)
 
         facing = normal = None

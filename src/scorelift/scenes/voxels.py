@@ -137,10 +137,10 @@ class VoxelField(Field):
         return VoxelLookup(self, *corners(xyz, self.resolution), xyz.square().sum(-1) <= 1)
 
     def march(
-        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], generator: torch.Generator | None
+        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], jitter: Float[Tensor, " r"]
     ) -> March:
         """Evenly spaced samples in occupied voxels, up to where 99.9 % of the light is stopped."""
-        ray, depth = self._occupied_samples(origin, direction, generator)
+        ray, depth = self._occupied_samples(origin, direction, jitter)
         xyz = origin[ray] + depth[:, None] * direction[ray]
         delta = torch.full_like(depth, self.delta)
         index, weight = corners(xyz, self.resolution)
@@ -152,15 +152,14 @@ class VoxelField(Field):
 
     @torch.no_grad()
     def _occupied_samples(
-        self, origin: Tensor, direction: Tensor, generator: torch.Generator | None
+        self, origin: Tensor, direction: Tensor, jitter: Tensor
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
         n = self.resolution
         near, far = ball_span(origin, direction, self.extent)
         ray = torch.nonzero(far > near)[:, 0]
         near, span = near[ray], (far - near)[ray]
         count = int(torch.ceil(span.max() / self.delta)) if len(ray) else 0
-        jitter = 0.5 if generator is None else torch.rand(len(ray), 1, generator=generator).to(origin)
-        t = (torch.arange(count, device=origin.device) + jitter) * self.delta
+        t = (torch.arange(count, device=origin.device) + jitter[ray, None]) * self.delta
         inside = t < span[:, None]
         t = t + near[:, None]
         start, heading = (origin[ray] + 1) * ((n - 1) / 2) + 0.5, direction[ray] * ((n - 1) / 2)
