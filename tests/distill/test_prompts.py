@@ -92,3 +92,19 @@ def test_terms_make_guidance_at_any_batch():
     apart = terms.guidance(5.0, 9.0).terms
     assert [w for _, w in apart] == [9.0, -4.0, -4.0]
     assert all(len(condition) == 3 for condition, _ in apart)
+
+
+def test_other_views_are_opposed_by_how_far_they_are():
+    words = ViewWords(azimuths=("front", "left", "back", "right"))
+    prior = Spelling(words)
+    terms = ViewPrompts(prior, "x").terms(cameras((0, 0), (0, 90), (80, 0), (0, 45)))
+    table = {chosen(prior, c)[0]: amount for c, amount in terms.opposed}
+    assert set(table) == {"x, front", "x, left", "x, back", "x, right"}
+    torch.testing.assert_close(table["x, back"], torch.tensor([1.0, 0.5, 0.0, 0.5 + 0.125**0.5]))
+    torch.testing.assert_close(table["x, front"], torch.tensor([0.0, 0.5, 0.0, 0.5 - 0.125**0.5]), atol=1e-6, rtol=0)
+
+
+def test_a_phrase_for_both_sides_opposes_neither():
+    terms = ViewPrompts(Spelling(ViewWords()), "x").terms(cameras((0, 90), (0, 270), (0, 0)))
+    side = dict(zip(("front", "side", "back"), (a for _, a in terms.opposed), strict=True))["side"]
+    torch.testing.assert_close(side, torch.tensor([0.0, 0.0, 0.5]), atol=1e-6, rtol=0)

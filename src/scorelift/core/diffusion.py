@@ -45,6 +45,9 @@ class Level:
     def __len__(self) -> int:
         return self.alpha_t.shape[0]
 
+    def __getitem__(self, index: slice | Tensor) -> Level:
+        return Level(self.alpha_t[index], self.sigma_t[index])
+
     def repeat(self, times: int) -> Level:
         """The same levels for a batch stacked `times` times."""
         return Level(self.alpha_t.repeat(times), self.sigma_t.repeat(times))

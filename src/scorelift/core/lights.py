@@ -23,6 +23,9 @@ class Lights:
     def __len__(self) -> int:
         return self.position.shape[0]
 
+    def __getitem__(self, index: slice | Tensor) -> Lights:
+        return Lights(self.position[index], self.ambient[index])
+
     def to(self, device: torch.device | str) -> Lights:
         return Lights(self.position.to(device), self.ambient.to(device))
 

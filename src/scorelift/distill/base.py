@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.diffusion import Level
 from ..core.errors import bad
 from ..priors.base import Condition, Prior
-from ..priors.guidance import Guidance
+from ..priors.guidance import Guidance, PerpNeg
 
 Weighting = Literal["sigma2", "uniform", "x0", "sjc"]
 
@@ -23,9 +23,14 @@ class Terms:
     full: Condition
     plain: Condition
     uncond: Condition
+    opposed: tuple[tuple[Condition, Float[Tensor, " b"]], ...] = ()
+    "Other views of the prompt, and how much each is opposed to a picture's own (0 to 1)."
 
-    def guidance(self, cfg_scale: float, view_scale: float | None = None) -> Guidance:
-        """Guidance on object and view together, or (with `view_scale`) apart."""
+    def guidance(self, cfg_scale: float, view_scale: float | None = None, perp_neg: float = 0.0) -> Guidance | PerpNeg:
+        """Guidance on object and view together, or (with `view_scale`) apart, or away from the other views."""
+        if perp_neg:
+            negatives = tuple((condition, -perp_neg * amount) for condition, amount in self.opposed)
+            return PerpNeg(self.full, self.uncond, negatives, cfg_scale)
         if view_scale is None:
             return Guidance.cfg(self.full, self.uncond, cfg_scale)
         return Guidance.two_scales(self.full, self.plain, self.uncond, object_scale=cfg_scale, view_scale=view_scale)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ..core.cameras import Cameras
 from ..priors.base import Condition, Prior, ViewWords
@@ -38,11 +39,30 @@ class ViewPrompts:
         plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
         if self.choice == "none":
             return Terms(plain, plain, uncond)
+        opposed = self._opposed(cameras)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
         if self.choice == "nearest":
             rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
-            return Terms(self.encoded.pick(rows), plain, uncond)
-        return Terms(self._interpolated(views), plain, uncond)
+            return Terms(self.encoded.pick(rows), plain, uncond, opposed)
+        return Terms(self._interpolated(views), plain, uncond, opposed)
+
+    def _opposed(self, cameras: Cameras) -> tuple[tuple[Condition, Tensor], ...]:
+        """The level phrases of front, left, back and right (as far as the prior tells them apart), for Perp-Neg.
+
+        A phrase is opposed to a camera by (1 - cos) / 2 of the angle between them, at most 1 for the far side; phrases
+        that also name the camera's own side are not opposed. From overhead nothing is.
+        """
+        count = len(self.words.azimuths)
+        azimuth = cameras.azimuth_deg
+        level = (cameras.elevation_deg <= self.words.overhead_deg).to(azimuth.dtype)
+        terms = []
+        for phrase in dict.fromkeys(self.words.azimuths[i * count // 4] for i in range(min(4, count))):
+            named = [360 * i / count for i, other in enumerate(self.words.azimuths) if other == phrase]
+            gaps = torch.stack([torch.deg2rad(azimuth - angle) for angle in named])
+            amount = ((1 - gaps.cos()) / 2).amin(0)
+            amount = torch.where(amount < 0.14, torch.zeros_like(amount), amount) * level
+            terms.append((self.encoded.pick([self.row[phrase]] * len(cameras)), amount))
+        return tuple(terms)
 
     def _interpolated(self, views: list[tuple[float, float]]) -> Condition:
         count = len(self.words.azimuths)

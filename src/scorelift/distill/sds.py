@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.diffusion import Level
-from ..core.errors import check_choice
+from ..core.errors import bad, check_choice
 from ..priors.base import Prior
 from .base import Distilled, Terms, Weighting, weight
 
@@ -25,14 +25,18 @@ class SDS:
     "DreamFusion's omega = 100 is 101 in our convention."
     view_scale: float | None = None
     "Guidance on the view phrase apart from the object's; None: together."
+    perp_neg: float = 0.0
+    "Strength of guidance away from the other views (Perp-Neg); 0: none."
     weighting: Weighting = "sigma2"
 
     def __post_init__(self) -> None:
+        if self.perp_neg and self.view_scale is not None:
+            raise bad("perp_neg", expected="0 when view_scale is given", got=self.perp_neg)
         check_choice("weighting", self.weighting, ("sigma2", "uniform", "x0", "sjc"))
 
     @torch.no_grad()
     def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
         z_t = level.add_noise(z, noise)
-        x0 = terms.guidance(self.cfg_scale, self.view_scale).x0(prior, z_t, level)
+        x0 = terms.guidance(self.cfg_scale, self.view_scale, self.perp_neg).x0(prior, z_t, level)
         scale = (weight(level, self.weighting) / level.sigma_ve).to(z).view(-1, 1, 1, 1)
         return Distilled(scale * (z - x0), x0)

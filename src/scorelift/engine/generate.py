@@ -24,6 +24,7 @@ from .loop import Loop
 from .outputs import make_asset, write_pictures, write_report
 from .progress import Progress
 from .run import Run, slug
+from .team import Team
 
 CHECKPOINT_S = 15.0
 PREVIEW_S = 8.0
@@ -77,6 +78,7 @@ def generate(
     if not prompt.strip():
         raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
     where = pick_device(device)
+    team = Team.join(where)
     plan = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe
     if steps is not None:
         plan = plan.with_steps(steps)
@@ -88,8 +90,10 @@ def generate(
         return run
     model = load_prior(run.recipe.prior if run else plan.prior, where)
     _check_prompt(model, prompt)
-    run = run or Run.create(path, prompt, plan)
-    return Job(run, model, where, quiet=quiet).go()
+    if run is None and team.leads:
+        run = Run.create(path, prompt, plan)
+    team.wait()
+    return Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads).go()
 
 
 def _resumed(path: Path, prompt: str) -> Run:
@@ -106,8 +110,8 @@ def _check_prompt(prior: Prior, prompt: str) -> None:
 class Job:
     """The work of one run, from wherever it stands."""
 
-    def __init__(self, run: Run, prior: Prior, device: str, *, quiet: bool = False) -> None:
-        self.run, self.prior, self.device = run, prior, device
+    def __init__(self, run: Run, prior: Prior, device: str, team: Team, *, quiet: bool = False) -> None:
+        self.run, self.prior, self.device, self.team = run, prior, device, team
         self.recipe = run.recipe
         self.stages = list(self.recipe.stages().items())
         self.quiet = quiet
@@ -125,7 +129,9 @@ class Job:
             state = None
         progress.close()
         assert scene is not None
-        self._finish(scene, started, progress)
+        if self.team.leads:
+            self._finish(scene, started, progress)
+        self.team.wait()
         return self.run
 
     def _restore(self) -> tuple[Scene | None, int, dict[str, Any] | None]:
@@ -137,40 +143,49 @@ class Job:
         if index >= len(self.stages) or self.stages[index][0] != name:
             raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)
         state = self.run.load_checkpoint(path)
-        self.run.rewind_log(index, step)
+        if self.team.leads:
+            self.run.rewind_log(index, step)
         return None, index, state
 
     def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
         name, stage = self.stages[index]
         torch.manual_seed(self.recipe.seed * 1009 + index)
         scene = build_scene(stage.scene, previous)
-        loop = Loop(name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device)
+        loop = Loop(
+            name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device, team=self.team
+        )
         if state is not None:
             loop.load(state)
         started = saved = shown = time.monotonic()
         try:
             while not loop.done:
                 entry = loop.one_step()
+                if not self.team.leads:
+                    continue
                 self.run.log({"index": index, "stage": name, **{k: _short(v) for k, v in vars(entry).items()}})
                 progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
                 now = time.monotonic()
                 if now - saved > CHECKPOINT_S and not loop.done:
-                    self.run.save_checkpoint(index, name, loop.step, loop.state())
+                    self._save(index, loop)
                     saved = now
                 if now - shown > PREVIEW_S and isinstance(scene, Volume):
                     write_png(self.run.path / "live.png", strip(scene, 96))
                     shown = now
         except KeyboardInterrupt:
-            self.run.save_checkpoint(index, name, loop.step, loop.state())
+            self._save(index, loop)
             progress.close()
             raise
         except ScoreliftError as error:
             last = self.run.latest_checkpoint()
             good = f" The last good checkpoint is {last[0]}." if last else ""
             raise ScoreliftError(f"{error}{good}") from error
-        self.run.save_checkpoint(index, name, loop.step, loop.state(), last=True)
+        self._save(index, loop)
         self.seconds[name] = round(time.monotonic() - started, 2)
         return scene
+
+    def _save(self, index: int, loop: Loop) -> None:
+        if self.team.leads:
+            self.run.save_checkpoint(index, loop.name, loop.step, loop.state(), last=loop.done)
 
     def _finish(self, scene: Scene, started: float, progress: Progress) -> None:
         path, finish = self.run.path, self.recipe.finish

@@ -16,6 +16,7 @@ from ..recipes.base import Stage
 from ..scenes import Scene
 from ..scenes.base import Render
 from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss
+from .team import Team
 
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
@@ -42,8 +43,10 @@ class Loop:
     """Optimizes one stage's scene against a prior."""
 
     def __init__(self, name: str, stage: Stage, scene: Scene, prior: Prior, prompt: str, *, seed: int,
-                 device: str | torch.device = "cpu") -> None:  # fmt: skip
+                 device: str | torch.device = "cpu", team: Team | None = None) -> None:  # fmt: skip
         self.name, self.stage, self.scene, self.prior, self.seed = name, stage, scene.to(device), prior, seed
+        self.team = team or Team()
+        self.mine = self.team.mine(stage.views)
         self.device = torch.device(device)
         choice = stage.prompting
         self.prompts = ViewPrompts(prior, prompt, choice=choice.choice, negative=choice.negative)
@@ -79,8 +82,8 @@ class Loop:
         render, terms = self._look(progress, generator)
 
         z = self.prior.encode(render.rgb)
-        level = stage.noise.draw(self.prior, len(z), progress, generator)
-        noise = torch.randn(z.shape, generator=generator).to(z)
+        level = stage.noise.draw(self.prior, stage.views, progress, generator)[self.mine]
+        noise = torch.randn(stage.views, *z.shape[1:], generator=generator)[self.mine].to(z)
         distilled = stage.distiller(self.prior, z.detach(), terms, level, noise)
         self._check("the distiller's gradient", distilled.gradient)
 
@@ -90,6 +93,7 @@ class Loop:
         if penalty.requires_grad:
             outputs, gradients = [z, penalty], [*gradients, torch.ones_like(penalty)]
         torch.autograd.backward(outputs, gradients)
+        self.team.average(self.scene.parameters())
         for name, parameter in self.scene.named_parameters():
             if parameter.grad is not None:
                 self._check(f"the gradient of {name}", parameter.grad)
@@ -115,11 +119,12 @@ class Loop:
         backdrop = stage.backdrops.draw(stage.views, stage.size, generator).to(self.device)
         jitter = torch.rand(stage.views, stage.size, stage.size, generator=generator).to(self.device)
         learned = getattr(self.scene, "environment", None) is not None
+        mine = self.mine
         render = self.scene.render(
-            cameras.to(self.device), stage.size, lights=lights, shading=shading,
-            background=None if learned else backdrop, jitter=jitter,
+            cameras[mine].to(self.device), stage.size, lights=lights[mine], shading=shading,
+            background=None if learned else backdrop[mine], jitter=jitter[mine],
         )  # fmt: skip
-        return render, self.prompts.terms(cameras)
+        return render, self.prompts.terms(cameras[mine])
 
     def _penalty(self, render: Render, progress: float) -> Tensor:
         weights = self.stage.penalties

@@ -49,3 +49,34 @@ class Guidance:
         predictions = prior.predict_x0(z_t.repeat(n, 1, 1, 1), level.repeat(n), conditions)
         weights = torch.tensor([weight for _, weight in self.terms], dtype=z_t.dtype, device=z_t.device)
         return torch.einsum("n,nbchw->bchw", weights, predictions.unflatten(0, (n, len(z_t))))
+
+
+@dataclass(frozen=True)
+class PerpNeg:
+    """Guidance away from negative prompts, only across the direction of the positive one.
+
+    pred = uncond + cfg_scale * (main + sum_i weight_i * perpendicular(negative_i, main)), where `main` and `negative_i`
+    are differences to the unconditional prediction and the weights, one a picture, are at most 0.
+
+    Ref: Armandpour et al., "Re-imagine the negative prompt algorithm" (2023), Eq. 6 to 8.
+    """
+
+    cond: Condition
+    uncond: Condition
+    negatives: tuple[tuple[Condition, Float[Tensor, " b"]], ...]
+    cfg_scale: float
+
+    def x0(self, prior: Prior, z_t: Float[Tensor, "b c h w"], level: Level) -> Float[Tensor, "b c h w"]:
+        """The guided estimate of the clean z."""
+        conditions = [self.cond, self.uncond, *(condition for condition, _ in self.negatives)]
+        n = len(conditions)
+        predictions = prior.predict_x0(z_t.repeat(n, 1, 1, 1), level.repeat(n), Condition.cat(conditions))
+        cond, uncond, *others = predictions.unflatten(0, (n, len(z_t)))
+        main = cond - uncond
+        length2 = main.square().sum((1, 2, 3), keepdim=True).clamp_min(1e-12)
+        total = main
+        for (_, weight), other in zip(self.negatives, others, strict=True):
+            apart = other - uncond
+            apart = apart - (apart * main).sum((1, 2, 3), keepdim=True) / length2 * main
+            total = total + weight.to(z_t).view(-1, 1, 1, 1) * apart
+        return uncond + self.cfg_scale * total

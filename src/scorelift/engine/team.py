@@ -1,0 +1,66 @@
+"""Several processes on one run, each rendering a part of a step's views, as the four chips of DreamFusion do.
+
+Started by `torchrun --nproc-per-node N -m scorelift generate ...`. Every process holds the same scene; gradients are
+averaged, so N processes take the steps of one process with the same views.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..core.errors import bad
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that share a run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @staticmethod
+    def join(device: str) -> Team:
+        """The team torchrun started, or a team of one."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            return Team()
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return Team(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def mine(self, views: int) -> Tensor:
+        """Indices of the views this process renders.
+
+        Raises:
+            ScoreliftError: if the views cannot be shared evenly.
+        """
+        if views % self.size:
+            raise bad("views", expected=f"a multiple of the {self.size} processes", got=views)
+        return torch.arange(self.rank, views, self.size)
+
+    def wait(self) -> None:
+        """Let the others catch up."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+    def average(self, parameters: Iterable[Tensor]) -> None:
+        """Average the gradients of all processes; a missing one counts as zero."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= self.size
