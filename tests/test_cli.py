@@ -71,7 +71,7 @@ def test_importing_is_light(tmp_path):
         (["generate", "a red duck", "--coarse.views", "-1"], ["views"]),
         (["generate", "a red duck", "--prior", "imagen"], ["prior", "toybox"]),
         (["generate", "a red duck", "--device", "tpu"], ["device"]),
-        (["generate"], ["prompt"]),
+        (["generate"], ["PROMPT"]),
         (["export", "nowhere"], ["run", "made by"]),
         (["sample", "a red duck", "--n", "0"], ["n: expected at least 1"]),
         (["toybox", "show", "--size", "30"], ["size", "multiple of 4"]),

@@ -8,7 +8,8 @@ from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS
 from scorelift.priors.analytic import EmpiricalPrior
 from scorelift.priors.base import ViewWords
-from scorelift.recipes.base import Adam, Stage
+from scorelift.recipes.base import Stage
+from scorelift.recipes.optimizers import Adam
 from scorelift.scenes import VoxelConfig
 
 PHRASES = tuple(f"view {i}" for i in range(12))

@@ -44,4 +44,20 @@ class Steps:
         return max(zip(self.moments, self.values, strict=True), key=lambda pair: (pair[0] <= progress, pair[0]))[1]
 
 
-Schedule = Constant | Ramp | Steps
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Straight from `start` to `peak` up to moment `warmup`, then a half cosine down to `end`."""
+
+    start: float
+    peak: float
+    end: float
+    warmup: float
+
+    def at(self, progress: float) -> float:
+        if progress < self.warmup:
+            return self.start + (self.peak - self.start) * progress / self.warmup
+        share = min((progress - self.warmup) / (1 - self.warmup), 1.0)
+        return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * share)) / 2
+
+
+Schedule = Constant | Ramp | Steps | WarmupCosine

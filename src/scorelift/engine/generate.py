@@ -23,7 +23,7 @@ from ..version import __version__
 from .loop import Loop
 from .outputs import make_asset, write_pictures, write_report
 from .progress import Progress
-from .run import Run, slug
+from .run import Run, final_scene, slug
 from .team import Team
 
 CHECKPOINT_S = 15.0
@@ -54,6 +54,7 @@ def generate(
     prior: str | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    start: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
     quiet: bool = False,
@@ -67,6 +68,7 @@ def generate(
         prior: a prior's name or weights file; default the recipe's.
         steps: steps of each stage; default the recipe's.
         seed: of everything random; default the recipe's.
+        start: another run, whose final scene this one begins with (DreamFusion's Figure 4).
         resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with.
 
     Returns:
@@ -90,8 +92,10 @@ def generate(
         return run
     model = load_prior(run.recipe.prior if run else plan.prior, where)
     _check_prompt(model, prompt)
+    if start is not None and run is None:
+        final_scene(Run.open(Path(start)))  # told now if it cannot be used
     if run is None and team.leads:
-        run = Run.create(path, prompt, plan)
+        run = Run.create(path, prompt, plan, start=start)
     team.wait()
     return Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads).go()
 
@@ -138,7 +142,8 @@ class Job:
         """The scene before the stage to run, that stage's index, and its state if it was begun."""
         found = self.run.latest_checkpoint()
         if found is None:
-            return None, 0, None
+            start = self.run.config.get("start")
+            return final_scene(Run.open(Path(start))) if start else None, 0, None
         path, index, name, step = found
         if index >= len(self.stages) or self.stages[index][0] != name:
             raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)

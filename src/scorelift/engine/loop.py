@@ -50,8 +50,7 @@ class Loop:
         self.device = torch.device(device)
         choice = stage.prompting
         self.prompts = ViewPrompts(prior, prompt, choice=choice.choice, negative=choice.negative)
-        adam = stage.optimizer
-        self.optimizer = torch.optim.Adam(scene.groups(1.0), betas=adam.betas, eps=adam.eps)
+        self.optimizer = stage.optimizer.build(scene.groups(1.0))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
 

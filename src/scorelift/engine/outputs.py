@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+from torch import Tensor
 
 from ..core.errors import bad
 from ..core.files import write_bytes
@@ -12,11 +15,12 @@ from ..export.obj import to_obj
 from ..export.pictures import preview, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
+from ..export.shots import Shot, shoot_mesh, shoot_scene
 from ..export.surface import extract_surface
 from ..export.texture import Asset, bake
 from ..recipes.base import Finish
 from ..scenes import Canvas, Scene, Volume
-from .run import Run, slug
+from .run import Run, final_scene, slug
 
 FORMATS = ("glb", "obj", "ply")
 
@@ -43,6 +47,31 @@ def write_report(run: Run, facts: dict) -> None:
     write_bytes(run.path / "report.html", page.encode())
 
 
+def shooter(run: Run, source: str) -> Callable[[Shot], Tensor]:
+    """What takes pictures of a finished run: of its scene, or of its exported mesh.
+
+    Raises:
+        ScoreliftError: if the run has no such thing.
+    """
+    if source == "scene":
+        scene = final_scene(run)
+        return lambda shot: shoot_scene(scene, shot)
+    asset = load_asset(run)
+    return lambda shot: shoot_mesh(asset, shot)
+
+
+def load_asset(run: Run) -> Asset:
+    """The exported mesh of a run.
+
+    Raises:
+        ScoreliftError: if it has none.
+    """
+    source = run.path / "asset.glb"
+    if not source.exists():
+        raise bad("run", expected="a run with an asset.glb", got=str(run.path), remedy="Continue it with --resume.")
+    return from_glb(source.read_bytes())
+
+
 def export(run: Run, form: str, out: Path | None = None) -> list[Path]:
     """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
 
@@ -51,10 +80,7 @@ def export(run: Run, form: str, out: Path | None = None) -> list[Path]:
     """
     if form not in FORMATS:
         raise bad("format", expected=f"one of {', '.join(FORMATS)}", got=form)
-    source = run.path / "asset.glb"
-    if not source.exists():
-        raise bad("run", expected="a run with an asset.glb", got=str(run.path), remedy="Continue it with --resume.")
-    asset = from_glb(source.read_bytes())
+    asset = load_asset(run)
     folder = run.path if out is None else out.parent
     stem = "asset" if out is None else out.stem
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
+from ..scenes import Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -38,13 +39,15 @@ class Run:
         self.path, self.config = path, config
 
     @staticmethod
-    def create(path: Path, prompt: str, recipe: Recipe) -> Run:
+    def create(path: Path, prompt: str, recipe: Recipe, *, start: str | Path | None = None) -> Run:
         """Begin a run in a new or empty folder.
 
         Raises:
             ScoreliftError: if the folder holds something or cannot be written.
         """
         config = {"scorelift": __version__, "prompt": prompt, "recipe_name": recipe.name, "recipe": to_json(recipe)}
+        if start is not None:
+            config["start"] = str(Path(start).resolve())
         if path.exists() and not path.is_dir():
             raise bad("out", expected="a folder", got=str(path), remedy="A file of that name is in the way.")
         if path.is_dir() and any(path.iterdir()):
@@ -146,3 +149,20 @@ class Run:
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
         """A checkpoint's state."""
         return load_state(path)
+
+
+def final_scene(run: Run) -> Scene:
+    """The scene a run ended with.
+
+    Raises:
+        ScoreliftError: if its last stage is not finished.
+    """
+    stages = list(run.recipe.stages().items())
+    found = run.latest_checkpoint()
+    name, stage = stages[-1]
+    if found is None or found[1:] != (len(stages) - 1, name, stage.steps):
+        raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
+    scene = build_scene(stage.scene)
+    scene.load_state_dict(run.load_checkpoint(found[0])["scene"])
+    scene.update(0, 1.0)
+    return scene

@@ -18,6 +18,7 @@ from ..core.cameras import Cameras
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
 from ..scenes import Scene
+from .shots import grey_depth
 from .surface import ring
 
 BACKDROP = 0.88
@@ -39,11 +40,7 @@ def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tens
              for way in ("albedo", "textureless", "normal")}  # fmt: skip
     base = shots["albedo"]
     assert base.depth is not None
-    solid = base.opacity > 0.5
-    depth = torch.where(solid, base.depth, torch.nan)
-    near, far = depth.nan_to_num(nan=1e9).amin(), depth.nan_to_num(nan=-1e9).amax()
-    grey = 1 - 0.8 * (base.depth - near) / (far - near).clamp_min(1e-6)
-    depth_rgb = torch.where(solid, grey, BACKDROP).expand(-1, 3, -1, -1)
+    depth_rgb = torch.stack([grey_depth(*pair, BACKDROP) for pair in zip(base.depth, base.opacity, strict=True)])
     return {
         "colour": base.rgb,
         "textureless": shots["textureless"].rgb,

@@ -46,7 +46,8 @@ def ring(views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg:
 def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     """Density at which light is half stopped, seen from all around: the level of the visible surface.
 
-    Slanting rays are stopped farther out, at lower densities; the upper quartile stands for rays that meet it head on.
+    Slanting rays are stopped farther out, at lower densities, than rays that meet a soft surface head on; the median is
+    between.
 
     Raises:
         ScoreliftError: if the scene is empty from everywhere.
@@ -65,7 +66,7 @@ def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     level = torch.cat(found)
     if len(level) < 8:
         raise empty_surface(scene.field)
-    return float(level.quantile(0.75))
+    return float(level.median())
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from scipy import ndimage
 from ..kernels.composite import sum_packed, weights_packed
 from ..scenes import Field, Volume
 from .surface import Surface
+from .triangles import covered_cells
 
 
 @dataclass(frozen=True)
@@ -39,32 +40,6 @@ def unwrap(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return old, faces.astype(np.int32), uv.astype(np.float32)
 
 
-def rasterize_uv(
-    uv: Float[np.ndarray, "v 2"], faces: Int[np.ndarray, "f 3"], size: int
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
-    """Texels whose centres lie in a triangle: row, column, face and barycentric weights."""
-    corners = uv[faces] * size
-    low = np.floor(corners.min(1)).astype(np.int64).clip(0, size - 1)
-    high = np.ceil(corners.max(1)).astype(np.int64).clip(1, size)
-    span = np.maximum(high - low, 0)
-    count = span[:, 0] * span[:, 1]
-    face = np.repeat(np.arange(len(faces)), count)
-    within = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
-    column = low[face, 0] + within % span[face, 0]
-    row = low[face, 1] + within // span[face, 0]
-    a, b, c = corners[face, 0], corners[face, 1], corners[face, 2]
-    p = np.stack([column + 0.5, row + 0.5], -1)
-    area = _cross(b - a, c - a)
-    safe = np.where(np.abs(area) < 1e-12, 1.0, area)
-    weights = np.stack([_cross(b - p, c - p), _cross(c - p, a - p), _cross(a - p, b - p)], -1) / safe[:, None]
-    inside = (weights >= -1e-6).all(-1) & (np.abs(area) >= 1e-12)
-    return row[inside], column[inside], face[inside], weights[inside].astype(np.float32)
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
 @torch.no_grad()
 def albedo_at(field: Field, points: torch.Tensor, normals: torch.Tensor, reach: float = 3.0) -> torch.Tensor:
     """Albedo seen by looking straight at surface points: the quadrature of a short ray from outside to inside."""
@@ -84,7 +59,7 @@ def bake(scene: Volume, surface: Surface, size: int) -> Asset:
     """Unwrap a surface and bake the scene's albedo into a `size` x `size` picture, its seams padded."""
     old, faces, uv = unwrap(surface)
     vertices, normals = surface.vertices[old], surface.normals[old]
-    row, column, face, weights = rasterize_uv(uv, faces, size)
+    row, column, face, weights = covered_cells(uv[faces] * size, size)
     points = np.einsum("nk,nkc->nc", weights, vertices[faces[face]])
     directions = np.einsum("nk,nkc->nc", weights, normals[faces[face]])
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True).clip(1e-9)

@@ -8,11 +8,12 @@ from ..core.config import from_json
 from ..core.errors import check_choice
 from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
+from .dreamfusion import DreamFusion
 from .quick import Quick
 
-RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, CanvasRecipe)}
+RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, DreamFusion, CanvasRecipe)}
 
-__all__ = ["RECIPES", "CanvasRecipe", "Quick", "Recipe", "Stage", "find_recipe", "recipe_from_json"]
+__all__ = ["RECIPES", "CanvasRecipe", "DreamFusion", "Quick", "Recipe", "Stage", "find_recipe", "recipe_from_json"]
 
 
 def find_recipe(name: str, preset: str | None = None) -> Recipe:

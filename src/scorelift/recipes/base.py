@@ -7,12 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..core.errors import bad, check_positive
-from ..core.samplers import BackdropSampler, LightSampler, OrbitSampler, RingSampler, ShadingSampler
-from ..core.schedules import Constant, Ramp, Schedule, Steps
+from ..core.samplers import (
+    BackdropSampler,
+    DreamFusionCameras,
+    DreamFusionLights,
+    LightSampler,
+    OrbitSampler,
+    RingSampler,
+    ShadingSampler,
+)
+from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.noise import Times
 from ..distill.sds import SDS
 from ..scenes.canvas import CanvasConfig
+from ..scenes.mlp import MLPConfig
 from ..scenes.voxels import VoxelConfig
+from .optimizers import Adam, Optimizer, Shampoo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +33,6 @@ class Penalties:
     emptiness: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
     roughness: Schedule = Constant(0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adam:
-    """Adam with a learning rate that follows the stage's progress."""
-
-    rate: Schedule = Constant(0.05)
-    betas: tuple[float, float] = (0.9, 0.99)
-    eps: float = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +49,20 @@ class Stage:
     """One optimization from one scene to the next."""
 
     steps: int
-    scene: VoxelConfig | CanvasConfig
+    scene: VoxelConfig | MLPConfig | CanvasConfig
     size: int = 64
     "Height and width of the renders the prior sees."
     views: int = 1
     "Cameras a step."
     noise: Times = Times()
     distiller: SDS = SDS()
-    cameras: OrbitSampler | RingSampler = OrbitSampler()
-    lights: LightSampler = LightSampler()
+    cameras: OrbitSampler | DreamFusionCameras | RingSampler = OrbitSampler()
+    lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
     backdrops: BackdropSampler = BackdropSampler()
     prompting: Prompting = Prompting()
     penalties: Penalties = Penalties()
-    optimizer: Adam = Adam()
+    optimizer: Optimizer = Adam()
 
     def __post_init__(self) -> None:
         for name in ("steps", "size", "views"):
@@ -135,7 +136,8 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Adam, Prompting, Stage, Finish, Times, SDS, OrbitSampler, RingSampler, BackdropSampler, LightSampler,
-    ShadingSampler, VoxelConfig, CanvasConfig, Constant, Ramp, Steps,
+    Penalties, Prompting, Stage, Finish, Times, SDS, Adam, Shampoo, OrbitSampler, DreamFusionCameras, RingSampler,
+    LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant,
+    Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

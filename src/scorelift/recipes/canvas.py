@@ -13,7 +13,8 @@ from ..core.schedules import Constant
 from ..distill.noise import annealed
 from ..distill.sds import SDS
 from ..scenes.canvas import CanvasConfig
-from .base import Adam, Prompting, Recipe, Stage
+from .base import Prompting, Recipe, Stage
+from .optimizers import Adam
 
 
 @dataclass(frozen=True, kw_only=True)

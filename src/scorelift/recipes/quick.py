@@ -15,7 +15,8 @@ from ..core.schedules import Constant, Ramp
 from ..distill.noise import annealed
 from ..distill.sds import SDS
 from ..scenes.voxels import VoxelConfig
-from .base import Adam, Penalties, Recipe, Stage
+from .base import Penalties, Recipe, Stage
+from .optimizers import Adam
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,78 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..core.errors import ScoreliftError, bad
+from ..version import __version__
+from .options import Command, call, fill
+from .runs import export, generate, recipes, render, sample
+from .world import evaluate_prior, toybox_judge, toybox_render, toybox_show, toybox_train, toybox_words
+
+COMMANDS: dict[str, Command] = {
+    "generate": generate,
+    "export": export,
+    "render": render,
+    "sample": sample,
+    "recipes": recipes,
+    "toybox show": toybox_show,
+    "toybox words": toybox_words,
+    "toybox render": toybox_render,
+    "toybox train": toybox_train,
+    "toybox judge": toybox_judge,
+    "evaluate prior": evaluate_prior,
+}
+
+
+def _usage() -> str:
+    lines = ["usage: scorelift COMMAND [OPTIONS]", ""]
+    lines += [f"  {name:<16} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [*lines, "", "scorelift COMMAND --help lists a command's options; scorelift --version the version."]
+    )
+
+
+def _dispatch(argv: list[str]) -> None:
+    name = next((n for n in (" ".join(argv[:2]), argv[0]) if n in COMMANDS), None)
+    if name is None:
+        asked = " ".join(argv[:2]) if argv[0] in {n.split()[0] for n in COMMANDS} else argv[0]
+        raise bad("command", expected=f"one of {', '.join(COMMANDS)}", got=asked, remedy="See scorelift --help.")
+    command, rest = COMMANDS[name], argv[len(name.split()) :]
+    if command is generate:
+        generate(rest)
+        return
+    if command is toybox_train:
+        from ..toybox.train import TrainConfig
+
+        fill(command, "settings", TrainConfig())
+    if command is render:
+        from ..export.shots import Shot
+
+        fill(command, "shot", Shot())
+    call(command, rest, f"scorelift {name}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if words[0] == "--version":
+        print(f"scorelift {__version__}")
+        return 0
+    try:
+        _dispatch(words)
+    except SystemExit:
+        return 0
+    except ScoreliftError as error:
+        print(f"scorelift: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("\nscorelift: stopped; the state is saved. The same command with --resume continues.", file=sys.stderr)
+        return 130
+    return 0

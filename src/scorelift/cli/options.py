@@ -1,0 +1,49 @@
+"""Reading options: a command is a function, its options are the function's arguments, its complaints one sentence."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from functools import wraps
+from typing import Annotated, Any
+
+import tyro
+
+from ..core.errors import ScoreliftError
+
+Command = Callable[..., None]
+FLAT = tyro.conf.arg(name="")
+"""Marks an argument whose fields are options of their own, without its name before them."""
+
+
+def fill(command: Command, name: str, default: Any) -> None:
+    """Give a command's argument its configuration class, which is imported only when the command runs."""
+    command.__annotations__[name] = Annotated[type(default), FLAT]
+    command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), name: default}
+
+
+def call(command: Command, argv: Sequence[str], prog: str) -> None:
+    """Parse the options of a command, then run it; what the parser complains of becomes one sentence.
+
+    Raises:
+        ScoreliftError: for options that cannot be parsed.
+    """
+
+    @wraps(command)
+    def later(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return lambda: command(*args, **kwargs)
+
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            action = tyro.cli(later, args=list(argv), prog=prog)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = (line.strip(" │╭╮╰╯─") for line in complaint.getvalue().splitlines())
+        text = " ".join(line for line in lines if line)
+        text = re.sub(rf"For full helptext, (run|see):? *{re.escape(prog)} --help", "", text).strip()
+        raise ScoreliftError(f"{text.rstrip('.')}. See {prog} --help.") from None
+    action()

@@ -1,0 +1,173 @@
+"""Commands that make and use runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import AvoidSubcommands, Positional
+
+from ..core.errors import bad
+from .options import FLAT, call
+
+
+def generate(argv: Sequence[str]) -> None:
+    """Turn a sentence into a textured 3-D asset."""
+    from ..engine.generate import generate as run_it
+    from ..recipes import find_recipe
+
+    name, preset = _peek(argv, "--recipe") or "quick", _peek(argv, "--preset")
+    default = find_recipe(name, preset)
+
+    def command(
+        prompt: Annotated[Positional[str], tyro.conf.arg(metavar="PROMPT")],
+        /,
+        *,
+        recipe: str = "quick",
+        preset: str | None = None,
+        out: Path | None = None,
+        steps: int | None = None,
+        start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        resume: bool = False,
+        quiet: bool = False,
+        settings: Annotated[Any, FLAT] = default,
+    ) -> None:
+        """Turn a sentence into a textured 3-D asset.
+
+        Args:
+            prompt: What to make.
+            recipe: Method; `scorelift recipes` lists them.
+            preset: A variant of the recipe.
+            out: Folder of the run; default runs/<prompt>-<seed>.
+            steps: Steps of each stage; schedules scale along.
+            start: Another run, whose final scene this one begins with.
+            device: Where to compute.
+            resume: Continue the run in the folder.
+            quiet: Print nothing but errors.
+            settings: Every field of the recipe.
+        """
+        run = run_it(
+            prompt, out=out, recipe=settings, steps=steps, start=start, device=device, resume=resume, quiet=quiet
+        )  # fmt: skip
+        if not quiet:
+            _report(run)
+
+    command.__annotations__["settings"] = Annotated[type(default), FLAT, AvoidSubcommands]
+    call(command, argv, "scorelift generate")
+
+
+def _report(run: Any) -> None:
+    print(f"{run.path}  ({run.metrics['seconds']:.0f} s, seed {run.metrics['seed']})")
+    for name in ("asset.glb", "turntable.mp4", "preview.png", "report.html"):
+        if (run.path / name).exists():
+            print(f"  {run.path / name}")
+
+
+def _peek(argv: Sequence[str], option: str) -> str | None:
+    """The value of an option that decides which other options exist."""
+    for i, word in enumerate(argv):
+        if word == option and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(option + "="):
+            return word[len(option) + 1 :]
+    return None
+
+
+def export(run: Positional[Path], /, *, format: Literal["glb", "obj", "ply"] = "glb", out: Path | None = None) -> None:
+    """Write a finished run's asset in another format.
+
+    Args:
+        run: Folder of the run.
+        format: GLB (one file), OBJ (with material and texture) or PLY (vertex colours).
+        out: Where to write; default asset.<format> in the run's folder.
+    """
+    from ..engine.outputs import export as write
+    from ..engine.run import Run
+
+    for path in write(Run.open(run), format, out):
+        print(path)
+
+
+def render(
+    run: Positional[Path], /, *, shot: Annotated[Any, FLAT] = None, source: Literal["scene", "mesh"] = "scene",
+    turntable: bool = False, frames: int = 48, out: Path | None = None,
+) -> None:  # fmt: skip
+    """Show a finished run from any view in any light.
+
+    Args:
+        run: Folder of the run.
+        shot: Camera, light and what is shown.
+        source: The optimized scene, or the exported mesh.
+        turntable: A video of one turn instead of a picture.
+        frames: Of the video.
+        out: PNG or MP4 to write; default render.png or render.mp4 in the run's folder.
+    """
+    from dataclasses import replace
+
+    from ..core.pictures import to_uint8, write_png
+    from ..engine.outputs import shooter
+    from ..engine.run import Run
+    from ..export.pictures import write_mp4
+
+    if frames < 1:
+        raise bad("frames", expected="at least 1", got=frames)
+    path = out or run / ("render.mp4" if turntable else "render.png")
+    shoot = shooter(Run.open(run), source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if turntable:
+        turn = [replace(shot, azimuth_deg=shot.azimuth_deg + 360 * i / frames) for i in range(frames)]
+        write_mp4(path, [to_uint8(shoot(one)) for one in turn])
+    else:
+        write_png(path, to_uint8(shoot(shot)))
+    print(path)
+
+
+def sample(
+    prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False, size: int = 64,
+    seed: int = 0, prior: str = "toybox", out: Path = Path("samples.png"),
+) -> None:  # fmt: skip
+    """Draw pictures from a prior.
+
+    Args:
+        prompt: What to draw.
+        n: How many pictures.
+        cfg: Guidance scale; 1 is none.
+        steps: Sampling steps.
+        ddim: Deterministic sampling instead of ancestral.
+        size: Height and width of the pictures.
+        seed: Of the noise.
+        prior: A prior's name, or a weights file.
+        out: PNG to write.
+    """
+    import torch
+
+    from ..core.pictures import labelled_sheet, write_png
+    from ..priors.guidance import Guidance
+    from ..priors.registry import load_prior
+    from ..priors.sampling import sample as draw
+
+    if n < 1:
+        raise bad("n", expected="at least 1", got=n)
+    model = load_prior(prior)
+    if size not in model.sizes:
+        raise bad("size", expected=f"one of {model.sizes}", got=size)
+    encoded = model.encode_prompts([prompt, ""])
+    guidance = Guidance.cfg(encoded.pick([0] * n), encoded.pick([1] * n), cfg)
+    generator = torch.Generator().manual_seed(seed)
+    z = draw(model, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(out, labelled_sheet(model.decode(z), [""] * n, min(n, 8)))
+    print(out)
+
+
+def recipes() -> None:
+    """List the recipes and their presets."""
+    from ..recipes import RECIPES
+
+    for name, cls in RECIPES.items():
+        print(f"{name:<14} {cls.summary}")
+        for preset, text in cls.presets.items():
+            print(f"  --preset {preset:<10} {text}")

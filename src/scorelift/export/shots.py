@@ -1,0 +1,111 @@
+"""Any view in any light: single pictures of a scene or of an exported mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.cameras import Cameras, direction, fov_for_size, orbit
+from ..core.errors import bad, check_choice, check_positive, check_range
+from ..core.lights import Lights
+from ..scenes import Scene
+from .texture import Asset
+from .triangles import mesh_layers
+
+Mode = Literal["albedo", "shaded", "textureless", "normal", "depth"]
+MODES = ("albedo", "shaded", "textureless", "normal", "depth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """Where the camera and the light stand, and what is shown."""
+
+    mode: Mode = "shaded"
+    azimuth_deg: float = 30.0
+    elevation_deg: float = 15.0
+    fill: float = 0.85
+    "Height of the object's ball (radius 0.8) as a fraction of the picture."
+    light_azimuth_deg: float | None = None
+    "Default: above the camera's shoulder."
+    light_elevation_deg: float = 50.0
+    ambient: float = 0.4
+    backdrop: float = 0.88
+    "Grey behind the object."
+    resolution: int = 512
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, MODES)
+        check_range("elevation_deg", self.elevation_deg, -90, 90)
+        check_range("ambient", self.ambient, 0, 1)
+        check_range("backdrop", self.backdrop, 0, 1)
+        check_positive("fill", self.fill)
+        if self.resolution < 8:
+            raise bad("resolution", expected="at least 8 pixels", got=self.resolution)
+
+    def camera(self) -> Cameras:
+        """The camera."""
+        distance = torch.tensor([3.0])
+        fov = fov_for_size(0.8, distance, torch.tensor([float(self.fill)]))
+        return orbit(_one(self.elevation_deg), _one(self.azimuth_deg), distance, fov)
+
+    def lights(self, camera: Cameras) -> Lights:
+        """The light."""
+        if self.light_azimuth_deg is None:
+            position = camera.position + 1.2 * camera.c2w[:, :3, 1]
+        else:
+            position = 3.0 * direction(_one(self.light_elevation_deg), _one(self.light_azimuth_deg))
+        return Lights(position, _one(self.ambient))
+
+
+def _one(value: float) -> Float[Tensor, "1"]:
+    return torch.tensor([float(value)])
+
+
+@torch.no_grad()
+def shoot_scene(scene: Scene, shot: Shot) -> Float[Tensor, "3 h w"]:
+    """A picture of a volume scene."""
+    camera = shot.camera()
+    shading = "albedo" if shot.mode == "depth" else shot.mode
+    backdrop = torch.full((1, 3, 1, 1), shot.backdrop)
+    render = scene.render(camera, shot.resolution, lights=shot.lights(camera), shading=shading, background=backdrop)
+    if shot.mode != "depth":
+        return render.rgb[0]
+    if render.depth is None:
+        raise bad("mode", expected="albedo: this scene has no depth", got="depth")
+    return grey_depth(render.depth[0], render.opacity[0], shot.backdrop)
+
+
+def shoot_mesh(asset: Asset, shot: Shot) -> Float[Tensor, "3 h w"]:
+    """A picture of an exported mesh."""
+    camera = shot.camera()
+    layers = mesh_layers(
+        asset.vertices, asset.normals, asset.uv, asset.faces, asset.albedo, camera, shot.lights(camera), shot.resolution
+    )
+    opacity = layers["opacity"]
+    if shot.mode == "depth":
+        return grey_depth(layers["depth"] / opacity.clamp_min(1e-6), opacity, shot.backdrop)
+    if shot.mode == "normal":
+        picture = (layers["normal"] + opacity) / 2
+    elif shot.mode == "textureless":
+        picture = layers["shade"].expand(3, -1, -1)
+    else:
+        picture = layers["albedo"]
+        if shot.mode == "shaded":
+            picture = picture * layers["shade"] / opacity.clamp_min(1e-6)
+    return picture + (1 - opacity) * shot.backdrop
+
+
+def grey_depth(
+    depth: Float[Tensor, "1 h w"], opacity: Float[Tensor, "1 h w"], backdrop: float
+) -> Float[Tensor, "3 h w"]:
+    """Depth as grey, near white and far dark, over the picture's own range."""
+    solid = opacity > 0.5
+    if not solid.any():
+        return torch.full_like(depth, backdrop).expand(3, -1, -1)
+    near, far = depth[solid].min(), depth[solid].max()
+    grey = 1 - 0.8 * (depth - near) / (far - near).clamp_min(1e-6)
+    return torch.where(solid, grey, backdrop).expand(3, -1, -1)

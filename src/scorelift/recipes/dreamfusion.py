@@ -1,0 +1,71 @@
+"""`dreamfusion`: score distillation sampling into a shaded mip-NeRF, with the numbers of its authors.
+
+Ref: Poole, Jain, Barron, Mildenhall, "DreamFusion: Text-to-3D using 2D diffusion" (2022), Section 3 and Appendix A.2.
+Each line below names its sentence; what is not there has the paper's number as its class's default (`scenes/mlp.py`,
+`core/samplers.py`, `recipes/optimizers.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..core.samplers import DreamFusionCameras, DreamFusionLights, OrbitSampler, ShadingSampler
+from ..core.schedules import Constant, Ramp, WarmupCosine
+from ..distill.noise import Times
+from ..distill.sds import SDS
+from ..scenes.mlp import MLPConfig
+from .base import Penalties, Prompting, Recipe, Stage
+from .optimizers import Adam, Shampoo
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamFusion(Recipe):
+    """One stage of 15,000 steps."""
+
+    name: ClassVar[str] = "dreamfusion"
+    summary: ClassVar[str] = "SDS into a shaded network field, as its paper describes it (made for a GPU: 15,000 steps)"
+    presets: ClassVar[dict[str, str]] = {
+        "small": "scaled down to finish on two CPU cores: smaller network and renders, fewer steps, Adam"
+    }
+
+    field: Stage = Stage(
+        steps=15_000,  # "We optimize for 15,000 iterations"
+        scene=MLPConfig(),  # "Mip-NeRF covariance annealing", "MLP architecture changes", "Spatial density bias"
+        size=64,  # "we render the shaded NeRF model at 64 x 64 resolution"
+        views=4,  # "4 chips. Each chip renders a separate view", batch 1 each
+        cameras=DreamFusionCameras(),  # Section 3.2 (1), "Additional camera and light sampling details"
+        lights=DreamFusionLights(),  # the same; "l_a = [.1, .1, .1] and l_rho = [.9, .9, .9]"
+        shading=ShadingSampler(albedo_until=1000 / 15000, shaded=0.75, textureless=0.5),  # "Shading hyperparameters"
+        prompting=Prompting(choice="nearest"),  # "the text embedding closest to the sampled azimuth worked well"
+        noise=Times(low=Constant(0.02), high=Constant(0.98)),  # "t ~ U(.02, .98)"
+        distiller=SDS(cfg_scale=101.0, weighting="sigma2"),  # "omega = 100", "w(t) = sigma_t^2"
+        penalties=Penalties(
+            opacity=Constant(1e-3),  # "reasonable weights to lie in [1e-3, 5e-3]"
+            orientation=Ramp(1e-4, 1e-2, until=5000 / 15000),  # "annealed in starting from 1e-4 over the first 5k"
+        ),
+        optimizer=Shampoo(),  # "Optimizer"
+    )
+
+    @classmethod
+    def _preset(cls, name: str) -> Recipe:
+        """What `small` scales: network 128 -> 64 wide and 5 -> 3 blocks, 128 -> 40 samples a ray, 64 -> 32 pixels,
+        4 -> 2 views, 15,000 -> 1,500 steps; Adam at 2e-3 for Shampoo; cfg 101 -> 20; cameras as the embedded prior's.
+        """
+        return cls(
+            field=Stage(
+                steps=1500,
+                scene=MLPConfig(
+                    width=64, blocks=3, coarse_samples=24, fine_samples=16, normals="differences", environment=False,
+                    extent=1.0, density_bias=-3.0, blob=10.0, blob_width=0.3,
+                ),
+                size=32,
+                views=2,
+                cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
+                shading=ShadingSampler(albedo_until=0.1, shaded=0.5, textureless=0.3),
+                noise=Times(low=Constant(0.2), high=Ramp(0.95, 0.6)),
+                distiller=SDS(cfg_scale=20.0, weighting="sigma2"),
+                penalties=Penalties(opacity=Constant(1e-3), orientation=Ramp(1e-4, 1e-2, until=1 / 3)),
+                optimizer=Adam(rate=WarmupCosine(start=1e-4, peak=2e-3, end=2e-4, warmup=0.05)),
+            )
+        )  # fmt: skip

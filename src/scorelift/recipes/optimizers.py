@@ -1,0 +1,107 @@
+"""Optimizers a stage may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_optimizer.optimizer.shampoo import LayerWiseGrafting, ScalableShampoo
+from torch import Tensor
+
+from ..core.schedules import Constant, Schedule, WarmupCosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam with a learning rate that follows the stage's progress."""
+
+    rate: Schedule = Constant(0.05)
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+
+    def build(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """The optimizer of parameter groups."""
+        return torch.optim.Adam(groups, betas=self.betas, eps=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shampoo:
+    """Distributed Shampoo with DreamFusion's settings.
+
+    Ref: DreamFusion App. A.2, "Optimizer"; Anil et al. (2020).
+    """
+
+    rate: Schedule = WarmupCosine(start=1e-9, peak=1e-4, end=1e-6, warmup=3000 / 15000)
+    betas: tuple[float, float] = (0.9, 0.9)
+    exponent_override: int = 2
+    block_size: int = 128
+    eps: float = 1e-6
+    recompute_every: int = 20
+    "Steps between computations of the inverse roots (the paper does not say)."
+
+    def build(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """The optimizer of parameter groups."""
+        return SafeShampoo(
+            groups,
+            lr=1.0,
+            betas=self.betas,
+            inverse_exponent_override=self.exponent_override,
+            block_size=self.block_size,
+            matrix_eps=self.eps,
+            graft_type=LayerWiseGrafting.SQRTN,
+            preconditioning_compute_steps=self.recompute_every,
+            start_preconditioning_step=self.recompute_every,
+        )
+
+
+Optimizer = Adam | Shampoo
+
+
+class SafeShampoo(ScalableShampoo):
+    """ScalableShampoo whose state is tensors and numbers only, so that it can be saved without pickle."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors of each parameter that was stepped, by its index, and the groups."""
+        state = {
+            i: {
+                "momentum": held["momentum"],
+                "graft": held["graft"].momentum,
+                "statistics": held["pre_conditioner"].statistics,
+                "roots": held["pre_conditioner"].pre_conditioners,
+            }
+            for i, p in enumerate(self._parameters())
+            if (held := self.state.get(p))
+        }
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in self.param_groups]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.update(saved)
+        parameters = list(self._parameters())
+        for i, saved in state_dict["state"].items():
+            p = parameters[int(i)]
+            gradient, p.grad = p.grad, torch.zeros_like(p)
+            for group in self.param_groups:
+                if any(q is p for q in group["params"]):
+                    self.init_group({**group, "params": [p]})
+            p.grad = gradient
+            held = self.state[p]
+            held["momentum"].copy_(saved["momentum"])
+            held["graft"].momentum.copy_(saved["graft"])
+            held["pre_conditioner"].statistics = _like(held["pre_conditioner"].statistics, saved["statistics"])
+            held["pre_conditioner"].pre_conditioners = _like(held["pre_conditioner"].pre_conditioners, saved["roots"])
+
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self.param_groups:
+            yield from group["params"]
+
+
+def _like(current: Any, saved: Any) -> Any:
+    """Saved tensors (one, or a list) on the device of the current ones."""
+    if isinstance(saved, Tensor):
+        return saved.clone().to(current)
+    return [one.clone().to(old) for one, old in zip(saved, current, strict=True)]
