@@ -9,7 +9,17 @@ from ..core.errors import ScoreliftError, bad
 from ..version import __version__
 from .options import Command, call, fill
 from .runs import export, generate, recipes, render, sample
-from .world import evaluate_prior, toybox_judge, toybox_render, toybox_show, toybox_train, toybox_words
+from .world import (
+    evaluate,
+    evaluate_prefer,
+    evaluate_prior,
+    toybox_judge,
+    toybox_render,
+    toybox_retriever,
+    toybox_show,
+    toybox_train,
+    toybox_words,
+)
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
@@ -22,7 +32,10 @@ COMMANDS: dict[str, Command] = {
     "toybox render": toybox_render,
     "toybox train": toybox_train,
     "toybox judge": toybox_judge,
+    "toybox retriever": toybox_retriever,
+    "evaluate": evaluate,
     "evaluate prior": evaluate_prior,
+    "evaluate prefer": evaluate_prefer,
 }
 
 
@@ -47,6 +60,10 @@ def _dispatch(argv: list[str]) -> None:
         from ..toybox.train import TrainConfig
 
         fill(command, "settings", TrainConfig())
+    if command is evaluate:
+        from ..evaluate.assets import Evaluation
+
+        fill(command, "settings", Evaluation())
     if command is render:
         from ..export.shots import Shot
 

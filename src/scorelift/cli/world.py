@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
+from ..core.errors import bad
 from .options import FLAT
 
 
@@ -45,7 +46,14 @@ def toybox_words() -> None:
 
 
 def toybox_render(
-    folder: Positional[Path], /, *, shards: int = 26, first: int = 0, seed: int = 1, held_out: bool = False
+    folder: Positional[Path],
+    /,
+    *,
+    shards: int = 26,
+    first: int = 0,
+    seed: int = 1,
+    held_out: bool = False,
+    textureless: bool = False,
 ) -> None:
     """Trace shards of pictures for training, 8,192 each; those that exist are kept.
 
@@ -55,6 +63,7 @@ def toybox_render(
         first: Index of the first.
         seed: Of the world drawn; the prior trains on seed 1, the judge on seed 2.
         held_out: Also draw the combinations that the prior's training set leaves out.
+        textureless: Shapes without their colours.
     """
     from ..engine.progress import Progress
     from ..toybox.data import SHARD, render_shard
@@ -66,7 +75,7 @@ def toybox_render(
         progress.step("pictures traced")
 
     for index in range(first, first + shards):
-        render_shard(folder, index, seed=seed, train=not held_out, on_batch=count)
+        render_shard(folder, index, seed=seed, train=not held_out, textureless=textureless, on_batch=count)
     progress.close()
 
 
@@ -128,6 +137,96 @@ def toybox_judge(
     truth = judge_on_truth(judge, Pictures(test))
     save_judge(judge, out, {"steps": steps, "seed": seed, "truth": truth})
     print(f"{out}: " + ", ".join(f"{k} {v:.3f}" for k, v in truth.items()))
+
+
+def toybox_retriever(
+    *, pictures: Path, textureless: Path, out: Path = Path("retriever.safetensors"), steps: int = 4000, seed: int = 17
+) -> None:
+    """Train the retriever that ranks captions by pictures.
+
+    Args:
+        pictures: Folder of shards to train on (`scorelift toybox render --seed 2 --held-out`).
+        textureless: Folder of textureless ones (`--seed 4 --held-out --textureless`).
+        out: Where the weights go.
+        steps: Batches of 96.
+        seed: Of the training.
+    """
+    from ..engine.progress import Progress
+    from ..toybox.data import Pictures
+    from ..toybox.retriever import save_retriever, train_retriever
+
+    progress = Progress(steps)
+    shapes = Pictures(textureless, textureless=True)
+    net = train_retriever(
+        Pictures(pictures), shapes, steps, seed=seed, on_step=lambda _, loss: progress.step(f"loss {loss:.3f}")
+    )
+    progress.close()
+    save_retriever(net, out, {"steps": steps, "seed": seed})
+    print(out)
+
+
+def evaluate(
+    runs: Positional[tuple[Path, ...]],
+    /,
+    *,
+    settings: Annotated[Any, FLAT] = None,
+    captions: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Measure finished runs: retrieval precision, distance to the truth, Janus score.
+
+    Args:
+        runs: Folders of runs.
+        settings: Every field of the evaluation.
+        captions: A file of distractor captions, one a line; default: drawn from the toybox.
+        out: Markdown (.md) or JSON (.json) to write.
+    """
+    from ..core.files import write_bytes, write_json
+    from ..engine.run import Run
+    from ..evaluate.assets import as_markdown, evaluate_runs
+
+    if out is not None and out.suffix not in (".md", ".json"):
+        raise bad("out", expected="a name ending in .md or .json", got=str(out))
+    lines = None if captions is None else [line.strip() for line in captions.read_text().splitlines() if line.strip()]
+    result = evaluate_runs([Run.open(path) for path in runs], settings, lines)
+    print(as_markdown(result))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, result) if out.suffix == ".json" else write_bytes(out, as_markdown(result).encode())
+        print(out)
+
+
+def evaluate_prefer(
+    runs: Positional[tuple[Path, ...]] = (),
+    /,
+    *,
+    out: Path = Path("prefer.html"),
+    tally: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Make a page for blind pairwise preference between runs of one prompt, or tally its answers.
+
+    Args:
+        runs: Folders of runs.
+        out: HTML to write.
+        tally: Answers saved from the page; prints wins, ties and losses instead.
+        seed: Of the order and the sides.
+    """
+    import json
+
+    from ..core.files import write_bytes
+    from ..engine.run import Run
+    from ..evaluate.preference import preference_page
+    from ..evaluate.preference import tally as count
+
+    if tally is not None:
+        for question, rows in count(json.loads(tally.read_text())).items():
+            print(question)
+            for run, counts in rows.items():
+                print(f"  {run}: {counts['wins']} won, {counts['ties']} equal, {counts['losses']} lost")
+        return
+    write_bytes(out, preference_page([Run.open(path) for path in runs], seed).encode())
+    print(out)
 
 
 def evaluate_prior(

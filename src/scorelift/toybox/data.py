@@ -38,11 +38,12 @@ SNAPSHOT = OrbitSampler(even=False)
 ZOOMED_OUT = OrbitSampler(even=False, fill=(0.38, 0.62))
 
 
-def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, pictures: int = SHARD,
-                 on_batch: Callable[[int], None] | None = None) -> Path:  # fmt: skip
+def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, textureless: bool = False,
+                 pictures: int = SHARD, on_batch: Callable[[int], None] | None = None) -> Path:  # fmt: skip
     """Trace shard `index` into `folder` unless it is there already; returns the path of its layers.
 
-    With `train`, held-out (object, accessory) and (object, finish) pairs do not occur (colours are drawn later).
+    With `train`, held-out (object, accessory) and (object, finish) pairs do not occur (colours are drawn later). With
+    `textureless`, the layers hold the shape alone.
     """
     path = folder / f"shard-{index:05d}.npy"
     if path.exists():
@@ -59,7 +60,7 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, pic
         zoomed = rng.random() < ZOOMED
         cameras = (ZOOMED_OUT if zoomed else SNAPSHOT).draw(count, generator)
         lights = LightSampler().draw(cameras, generator)
-        traced = render_layers(build([spec] * count, rng), cameras, lights, SIZE)
+        traced = render_layers(build([spec] * count, rng), cameras, lights, SIZE, textureless=textureless)
         layers[start : start + count] = (traced * 255).round().byte().numpy()
         for elevation, azimuth in zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True):
             entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3)])
@@ -88,9 +89,10 @@ class Batch:
 
 
 class Pictures:
-    """Traced shards as an endless source of coloured, captioned batches."""
+    """Traced shards as an endless source of coloured, captioned batches; textureless ones are painted white."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, textureless: bool = False) -> None:
+        self.textureless = textureless
         self.paths = sorted(folder.glob("shard-*.npy"))
         if not self.paths:
             raise ScoreliftError(f"pictures: no shards in {folder}. Trace them with `scorelift toybox render`.")
@@ -126,6 +128,8 @@ class Pictures:
         if size != SIZE:
             stacked = torch.nn.functional.avg_pool2d(stacked, SIZE // size)
         colours = torch.stack([free_colours(spec, rng) for spec in specs])
+        if self.textureless:
+            colours = torch.ones_like(colours)
         pictures = paint(stacked, colours, BackdropSampler().draw(n, size, generator))
         elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
         return Batch(pictures, specs, views, elevation_deg, azimuth_deg, zooms, captions)

@@ -37,19 +37,19 @@ HEADS = {
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
 
 
-class Judge(nn.Module):
-    """A small residual network over 64 x 64 pictures with one linear head a question."""
+class Trunk(nn.Module):
+    """A small residual network over 64 x 64 pictures; its features keep a 4 x 4 layout."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 160, 224)) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
+        self.features = widths[-1] * 16
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
         self.blocks = nn.ModuleList(nn.ModuleList(_block(width) for _ in range(2)) for width in widths)
-        self.norm = nn.LayerNorm(widths[-1] * 16)
-        self.heads = nn.ModuleDict({name: nn.Linear(widths[-1] * 16, len(labels)) for name, labels in HEADS.items()})
+        self.norm = nn.LayerNorm(self.features)
 
-    def forward(self, rgb: Float[Tensor, "b 3 64 64"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Logits of each head for linear rgb in [0, 1]."""
+    def forward(self, rgb: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b features"]:
+        """Features of linear rgb in [0, 1]."""
         x = F.pixel_unshuffle(rgb * 2 - 1, 2).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         for i, blocks in enumerate(self.blocks):
@@ -57,13 +57,28 @@ class Judge(nn.Module):
                 x = self.down[i - 1](F.avg_pool2d(x, 2))
             for block in cast(nn.ModuleList, blocks):
                 x = x + block(x)
-        x = self.norm(x.flatten(1))
-        return {name: head(x) for name, head in self.heads.items()}
+        return self.norm(x.flatten(1))
 
 
 def _block(width: int) -> nn.Sequential:
     layers = [nn.GroupNorm(width // 16, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)]
     return nn.Sequential(*layers, nn.GroupNorm(width // 16, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+
+
+class Judge(nn.Module):
+    """One linear head a question over a trunk."""
+
+    def __init__(self, widths: tuple[int, ...] = (48, 96, 160, 224)) -> None:
+        super().__init__()
+        self.trunk = Trunk(widths)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(self.trunk.features, len(labels)) for name, labels in HEADS.items()}
+        )
+
+    def forward(self, rgb: Float[Tensor, "b 3 64 64"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Logits of each head for linear rgb in [0, 1]."""
+        features = self.trunk(rgb)
+        return {name: head(features) for name, head in self.heads.items()}
 
 
 @dataclass(frozen=True)
@@ -128,13 +143,13 @@ def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 
     """Train a judge on `steps` batches of pictures, some blurred and noised so that it forgives a sample's grain."""
     torch.manual_seed(seed)
     judge = channels_last(Judge())
-    optimizer = Muon(split_parameters(judge, edge=[judge.stem, judge.heads], muon_rate=0.02, adam_rate=1.5e-3))
+    optimizer = Muon(split_parameters(judge, edge=[judge.trunk.stem, judge.heads], muon_rate=0.02, adam_rate=1.5e-3))
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100, 2 * (1 - step / steps)))
     for step in range(steps):
         rng = random.Random(f"judge/{seed}/{step}")
         drawn = pictures.draw(batch, rng, train=False)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        loss = judge_loss(judge(_roughen(drawn.pictures, generator)), labels(drawn))
+        loss = judge_loss(judge(roughen(drawn.pictures, generator)), labels(drawn))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -144,7 +159,7 @@ def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 
     return judge.eval()
 
 
-def _roughen(rgb: Tensor, generator: torch.Generator) -> Tensor:
+def roughen(rgb: Tensor, generator: torch.Generator) -> Tensor:
     """Blur half the pictures a little and add faint noise, as samples and renders have."""
     blurred = F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     share = torch.rand(len(rgb), 1, 1, 1, generator=generator) * (

@@ -121,12 +121,15 @@ def find_surface(solid: Solid, cameras: Cameras, size: int) -> tuple[Surface, Fl
 
 @torch.no_grad()
 def render_layers(
-    solid: Solid, cameras: Cameras, lights: Lights, size: int = 64, supersample: int = 2
+    solid: Solid, cameras: Cameras, lights: Lights, size: int = 64, supersample: int = 2, *, textureless: bool = False
 ) -> Float[Tensor, "b layers size size"]:
-    """Shaded coverage of the free slots, rgb of the fixed ones, opacity: all premultiplied, antialiased, in [0, 1]."""
+    """Shaded coverage of the free slots, rgb of the fixed ones, opacity: all premultiplied, antialiased, in [0, 1].
+
+    With `textureless`, everything is in the main slot: painted white it is the shape alone.
+    """
     fine = size * supersample
     surface, _ = find_surface(solid, cameras, fine)
-    slot = solid.slot(surface.xyz)
+    slot = torch.zeros_like(surface.ray) if textureless else solid.slot(surface.xyz)
     shade = lights.shade(surface.xyz, solid.normal(surface.xyz))
     fixed = torch.cat([torch.zeros(FREE_SLOTS, 3), fixed_rgb()]).to(shade.device)
     value = torch.cat(

@@ -1,0 +1,180 @@
+"""Marks of finished runs: retrieval precision in colour and geometry, distance to the truth, the Janus score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..core.cameras import Cameras
+from ..core.errors import ScoreliftError, bad
+from ..core.lights import Lights, Shading
+from ..core.samplers import RingSampler
+from ..engine.outputs import load_asset
+from ..engine.run import Run, final_scene
+from ..scenes import Scene, Volume
+from ..toybox.grammar import parse, say
+from ..toybox.judge import Judge, judge_pictures, load_judge
+from ..toybox.spec import Spec, draw
+from ..toybox.toys import KINDS
+from ..toybox.truth import Truth
+from .geometry import compare_geometry, compare_views
+from .janus import VIEWS, janus_score, ring_cameras
+from .retrieval import Scorer, candidates, interval, load_scorer, retrieve
+
+MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
+BACKDROP = 0.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cameras30:
+    """The paper's cameras: 30 degrees of elevation, several azimuths. DreamFlow's: 15 degrees, 120 azimuths."""
+
+    elevation_deg: float = 30.0
+    azimuths: int = 8
+
+    def ring(self) -> Cameras:
+        """The cameras."""
+        return RingSampler(count=self.azimuths, elevation_deg=self.elevation_deg).ring()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is measured, and against what."""
+
+    scorer: str = "toybox"
+    "The offline retriever, or a CLIP model's hub id or folder."
+    distractors: int = 153
+    "Captions to choose from, drawn from the toybox unless a file gives them."
+    cameras: Cameras30 = field(default_factory=Cameras30)
+    seed: int = 0
+
+
+def toybox_distractors(n: int, seed: int = 0) -> list[str]:
+    """Different captions of the closed world."""
+    import random
+
+    rng = random.Random(f"distractors/{seed}")
+    texts: dict[str, None] = {}
+    while len(texts) < n:
+        texts[say(draw(rng, train=False))] = None
+    return list(texts)
+
+
+@torch.no_grad()
+def look(scene: Scene, cameras: Cameras, size: int, shading: Shading) -> Float[Tensor, "n 3 h w"]:
+    """Pictures of a scene on light grey, lit from above the camera."""
+    pictures = []
+    for i in range(len(cameras)):
+        camera = cameras[slice(i, i + 1)]
+        lights = Lights(camera.position + 1.2 * camera.c2w[:, :3, 1], torch.tensor([0.4]))
+        backdrop = torch.full((1, 3, 1, 1), BACKDROP)
+        pictures.append(scene.render(camera, size, lights=lights, shading=shading, background=backdrop).rgb)
+    return torch.cat(pictures)
+
+
+def evaluate_runs(
+    runs: Sequence[Run], settings: Evaluation, distractors: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Marks of each run and, with 95 % intervals over runs, their means.
+
+    Raises:
+        ScoreliftError: for a run that is unfinished or not a volume, or bad distractors.
+    """
+    if not runs:
+        raise bad("runs", expected="at least one finished run", got="none")
+    scorer = load_scorer(settings.scorer)
+    judge, about = load_judge()
+    others = toybox_distractors(settings.distractors, settings.seed) if distractors is None else list(distractors)
+    choices, own = candidates([run.prompt for run in runs], others)
+    texts = scorer.embed_texts(choices)
+    rows = [_marks(run, index, scorer, texts, judge, settings) for run, index in zip(runs, own, strict=True)]
+    keys = [key for key in rows[0] if key not in ("run", "prompt", "recipe")]
+    means = {key: _mean([row[key] for row in rows if row[key] is not None]) for key in keys}
+    truth = _truth_row([run.prompt for run in runs], own, scorer, texts, settings)
+    header = {"scorer": scorer.name, "candidates": len(choices), "cameras": vars(settings.cameras), "judge": about}
+    return {"settings": header, "truth": truth, "mean": means, "runs": rows}
+
+
+def _mean(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    mean, low, high = interval(values)
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}
+
+
+def _marks(run: Run, index: int, scorer: Scorer, texts: Tensor, judge: Judge, settings: Evaluation) -> dict[str, Any]:
+    if not run.finished:
+        raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
+    scene = final_scene(run)
+    if not isinstance(scene, Volume):
+        raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
+    row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
+    cameras = settings.cameras.ring()
+    for mode in MODES:
+        found = retrieve(scorer.embed_pictures(look(scene, cameras, scorer.size, mode)), texts, [index] * len(cameras))
+        row[f"r1_{mode}"], row[f"r10_{mode}"] = float(found.r1.mean()), float(found.r10.mean())
+    spec = _spec(run.prompt)
+    row |= dict.fromkeys(("object", "janus", "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim"))
+    if spec is None:
+        return row
+    around = look(scene, ring_cameras(), 64, "shaded")
+    row["object"] = sum(kind == spec.kind for kind in judge_pictures(judge, around).object) / VIEWS
+    if KINDS[spec.kind].has_front:
+        row["janus"] = janus_score(judge, around)
+    asset, truth = load_asset(run), Truth(spec)
+    row |= {key: value for key, value in compare_geometry(asset, truth).items() if key != "yaw_deg"}
+    return row | compare_views(asset, truth)
+
+
+def _truth_row(prompts: Sequence[str], own: Sequence[int], scorer: Scorer, texts: Tensor, settings: Evaluation) -> Any:
+    """Retrieval of the world's own pictures of the same captions: what the scorer can do at best."""
+    specs = [_spec(prompt) for prompt in prompts]
+    known = [(spec, index) for spec, index in zip(specs, own, strict=True) if spec is not None]
+    if not known:
+        return None
+    cameras, hits = settings.cameras.ring(), []
+    for spec, index in known:
+        lights = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], torch.full((len(cameras),), 0.4))
+        pictures = Truth(spec).picture(cameras, lights, 64)
+        found = retrieve(scorer.embed_pictures(pictures), texts, [index] * len(cameras))
+        hits.append((float(found.r1.mean()), float(found.r10.mean())))
+    r1, r10 = zip(*hits, strict=True)
+    return {"r1_shaded": _mean(r1), "r10_shaded": _mean(r10)}
+
+
+def _spec(prompt: str) -> Spec | None:
+    try:
+        return parse(prompt).spec
+    except ScoreliftError:
+        return None
+
+
+COLUMNS = (
+    "r1_albedo", "r1_shaded", "r1_textureless", "object", "janus", "chamfer", "f_score", "iou", "psnr",
+)  # fmt: skip
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """The result as a table, with the scorer's own accuracy on true pictures in its header."""
+    settings, truth = result["settings"], result["truth"]
+    lines = [f"Retrieval by {settings['scorer']} over {settings['candidates']} captions."]
+    if truth is not None:
+        r1 = truth["r1_shaded"]["mean"]
+        warning = "" if r1 >= 0.8 else " That is low: read the retrieval columns with care."
+        lines.append(f"On the world's own pictures of these captions it finds {r1:.1%} first.{warning}")
+    lines += ["", "| run | prompt | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for row in result["runs"]:
+        cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
+        lines.append(f"| {Path(row['run']).name} | {row['prompt']} | " + " | ".join(cells) + " |")
+    cells = []
+    for key in COLUMNS:
+        mean = result["mean"][key]
+        cells.append("" if mean is None else f"{mean['mean']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]")
+    lines.append("| **mean [95 %]** | | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
