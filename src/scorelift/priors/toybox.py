@@ -69,7 +69,6 @@ class ToyboxPrior(Prior):
         text = self.net.read(self.tokenizer.batch(prompts).to(self.device))
         return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
 
-    @torch.no_grad()
     def predict_x0(self, z_t: Tensor, level: Level, condition: Condition) -> Tensor:
         t = condition.tensors
         text = TextFeatures(t["tokens"], t["pooled"], t["padding"])

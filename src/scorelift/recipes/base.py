@@ -17,6 +17,7 @@ from ..core.samplers import (
     ShadingSampler,
 )
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
+from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Times
 from ..distill.sds import SDS
 from ..scenes.canvas import CanvasConfig
@@ -55,7 +56,7 @@ class Stage:
     views: int = 1
     "Cameras a step."
     noise: Times = Times()
-    distiller: SDS = SDS()
+    distiller: SDS | DiffusionLoss = SDS()
     cameras: OrbitSampler | DreamFusionCameras | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
@@ -136,8 +137,8 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, Times, SDS, Adam, Shampoo, OrbitSampler, DreamFusionCameras, RingSampler,
-    LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant,
-    Ramp, Steps, WarmupCosine,
+    Penalties, Prompting, Stage, Finish, Times, SDS, DiffusionLoss, Adam, Shampoo, OrbitSampler, DreamFusionCameras,
+    RingSampler, LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig,
+    Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

@@ -1,0 +1,62 @@
+"""Two processes take the steps of one process with the same views."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scorelift.core.errors import ScoreliftError
+from scorelift.core.files import load_state
+from scorelift.engine.team import Team
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, sys.argv[2])
+from helpers import known_object_prior, ring_stage
+from scorelift.core.files import save_state
+from scorelift.engine.loop import Loop
+from scorelift.engine.team import Team
+from scorelift.scenes import build_scene
+
+torch.set_num_threads(1)
+team = Team.join("cpu")
+pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+stage = ring_stage(steps=6, size=16, resolution=12, views=4)
+stage = type(stage)(**{**stage.__dict__, "views": 4})
+loop = Loop("only", stage, build_scene(stage.scene), known_object_prior(pictures), "toy", seed=0, team=team)
+for _ in range(6):
+    loop.one_step()
+if team.leads:
+    save_state(__import__("pathlib").Path(sys.argv[1]), {"scene": loop.scene.state_dict()})
+team.wait()
+"""
+
+
+def test_two_processes_equal_one(tmp_path):
+    script = tmp_path / "steps.py"
+    script.write_text(SCRIPT)
+    here = str(Path(__file__).parent)
+    alone = [sys.executable, str(script), str(tmp_path / "one"), here]
+    together = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    together += [str(script), str(tmp_path / "two"), here]
+    for command in (alone, together):
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert result.returncode == 0, result.stderr[-2000:]
+    one, two = (load_state(tmp_path / name)["scene"] for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=2e-4, rtol=1e-3)
+
+
+def test_views_must_be_shared_evenly():
+    assert Team(1, 2).mine(4).tolist() == [1, 3]
+    with pytest.raises(ScoreliftError, match="multiple of the 2 processes"):
+        Team(0, 2).mine(3)
+
+
+def test_a_team_of_one_changes_nothing():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    Team().average([parameter])
+    assert parameter.grad is None
+    assert Team.join("cpu") == Team()
