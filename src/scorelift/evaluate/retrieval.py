@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -60,13 +60,13 @@ class ClipScorer:
         except ImportError as error:
             raise ScoreliftError("scorer: CLIP needs transformers. Run: pip install transformers") from error
         try:
-            self.model = CLIPModel.from_pretrained(name, use_safetensors=True).to(device).eval()
+            model: Any = CLIPModel.from_pretrained(name, use_safetensors=True)
             self.tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise bad("scorer", expected="a CLIP model's hub id or folder", got=name, remedy=f"({error})") from error
         if len(self.tokenizer) < 3:
             raise bad("scorer", expected="a tokenizer with a vocabulary", got=f"{len(self.tokenizer)} tokens in {name}")
-        self.name, self.device = name, device
+        self.name, self.device, self.model = name, device, model.to(device).eval()
         self.size = self.model.config.vision_config.image_size
         self.mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
         self.std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
