@@ -21,7 +21,7 @@ def test_generate_returns_the_run(tmp_path):
     assert run.finished
     assert run.recipe.seed == 5
     assert run.metrics["recipe"] == "quick"
-    assert scorelift.export(run, "ply") == [tmp_path / "r" / "asset.ply"]
+    assert scorelift.export_run(run, "ply") == [tmp_path / "r" / "asset.ply"]
     again = scorelift.generate("a red mushroom", out=tmp_path / "r", resume=True, quiet=True)
     assert again.metrics == run.metrics
 

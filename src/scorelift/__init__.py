@@ -15,16 +15,16 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .engine.generate import generate
-    from .engine.outputs import export
+    from .engine.outputs import export_run
     from .engine.run import Run
     from .priors.registry import load_prior
     from .recipes import RECIPES, find_recipe
 
-__all__ = ["RECIPES", "Run", "ScoreliftError", "__version__", "export", "find_recipe", "generate", "load_prior"]
+__all__ = ["RECIPES", "Run", "ScoreliftError", "__version__", "export_run", "find_recipe", "generate", "load_prior"]
 
 _HOMES = {
     "generate": "engine.generate",
-    "export": "engine.outputs",
+    "export_run": "engine.outputs",
     "Run": "engine.run",
     "load_prior": "priors.registry",
     "RECIPES": "recipes",

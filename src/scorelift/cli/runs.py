@@ -84,10 +84,10 @@ def export(run: Positional[Path], /, *, format: Literal["glb", "obj", "ply"] = "
         format: GLB (one file), OBJ (with material and texture) or PLY (vertex colours).
         out: Where to write; default asset.<format> in the run's folder.
     """
-    from ..engine.outputs import export as write
+    from ..engine.outputs import export_run
     from ..engine.run import Run
 
-    for path in write(Run.open(run), format, out):
+    for path in export_run(Run.open(run), format, out):
         print(path)
 
 

@@ -72,7 +72,7 @@ def load_asset(run: Run) -> Asset:
     return from_glb(source.read_bytes())
 
 
-def export(run: Run, form: str, out: Path | None = None) -> list[Path]:
+def export_run(run: Run, form: str, out: Path | None = None) -> list[Path]:
     """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
 
     Raises:
