@@ -43,14 +43,14 @@ class Trunk(nn.Module):
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.features = widths[-1] * 16
-        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(48, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))
         self.blocks = nn.ModuleList(nn.ModuleList(_block(width) for _ in range(2)) for width in widths)
         self.norm = nn.LayerNorm(self.features)
 
     def forward(self, rgb: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b features"]:
         """Features of linear rgb in [0, 1]."""
-        x = F.pixel_unshuffle(rgb * 2 - 1, 2).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(rgb * 2 - 1, 4).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)
         for i, blocks in enumerate(self.blocks):
             if i:
@@ -68,7 +68,7 @@ def _block(width: int) -> nn.Sequential:
 class Judge(nn.Module):
     """One linear head a question over a trunk."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 160, 224)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (64, 128, 192)) -> None:
         super().__init__()
         self.trunk = Trunk(widths)
         self.heads = nn.ModuleDict(

@@ -37,7 +37,7 @@ DIM = 128
 class Retriever(nn.Module):
     """Unit vectors of pictures (64 x 64, linear rgb) and of captions; their products rank."""
 
-    def __init__(self, tokenizer: Tokenizer, widths: tuple[int, ...] = (32, 64, 96, 160)) -> None:
+    def __init__(self, tokenizer: Tokenizer, widths: tuple[int, ...] = (64, 128, 192)) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.trunk = Trunk(widths)
