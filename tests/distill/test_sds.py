@@ -128,3 +128,17 @@ def test_noise_times_follow_their_schedules(generator):
 def test_crossing_bounds_are_told(generator):
     with pytest.raises(ScoreliftError, match="low <= high"):
         Times(low=Constant(0.9), high=Constant(0.1)).draw(gaussian(), 1, 0.0, generator)
+
+
+def test_x0_can_be_kept_in_range(generator):
+    prior = gaussian(unconditional=torch.full((1, 4, 4), -1.0, dtype=torch.float64))
+    z = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    level = Level.vp(torch.tensor([5.0], dtype=torch.float64))
+    noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+    free = SDS(cfg_scale=9.0, weighting="x0")(prior, z, terms(prior), level, noise)
+    kept = SDS(cfg_scale=9.0, weighting="x0", x0_limit=1.0)(prior, z, terms(prior), level, noise)
+    assert float(free.x0.max()) > 2
+    torch.testing.assert_close(kept.x0, free.x0.clamp(-1, 1))
+    torch.testing.assert_close(kept.gradient, z - kept.x0)
+    with pytest.raises(ScoreliftError, match="x0_limit"):
+        SDS(x0_limit=0.0)

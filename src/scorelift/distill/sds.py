@@ -1,7 +1,7 @@
 """Score distillation sampling.
 
 Ref: Poole et al., "DreamFusion" (2022), Eq. 3: gradient w(t) (eps_hat - eps) on the render, without the Jacobian of the
-U-Net.
+U-Net. Thresholding: Saharia et al., "Photorealistic text-to-image diffusion models" (2022), Sec. 2.3.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.diffusion import Level
-from ..core.errors import bad, check_choice
+from ..core.errors import bad, check_choice, check_positive
 from ..priors.base import Prior
 from .base import Distilled, Terms, Weighting, weight
 
@@ -28,15 +28,21 @@ class SDS:
     perp_neg: float = 0.0
     "Strength of guidance away from the other views (Perp-Neg); 0: none."
     weighting: Weighting = "sigma2"
+    x0_limit: float | None = None
+    "Clamp the guided x0 to [-x0_limit, x0_limit] (1 for priors of pixels), as Imagen's static thresholding does."
 
     def __post_init__(self) -> None:
         if self.perp_neg and self.view_scale is not None:
             raise bad("perp_neg", expected="0 when view_scale is given", got=self.perp_neg)
+        if self.x0_limit is not None:
+            check_positive("x0_limit", self.x0_limit)
         check_choice("weighting", self.weighting, ("sigma2", "uniform", "x0", "sjc"))
 
     @torch.no_grad()
     def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
         z_t = level.add_noise(z, noise)
         x0 = terms.guidance(self.cfg_scale, self.view_scale, self.perp_neg).x0(prior, z_t, level)
+        if self.x0_limit is not None:
+            x0 = x0.clamp(-self.x0_limit, self.x0_limit)
         scale = (weight(level, self.weighting) / level.sigma_ve).to(z).view(-1, 1, 1, 1)
         return Distilled(scale * (z - x0), x0)
