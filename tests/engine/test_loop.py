@@ -8,8 +8,10 @@ from helpers import GREY, known_object_prior, ring_stage
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.core.samplers import RingSampler
+from scorelift.core.schedules import Constant
 from scorelift.engine.loop import Loop
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
+from scorelift.recipes.base import Penalties
 from scorelift.recipes.canvas import CanvasRecipe
 from scorelift.scenes import build_scene
 from scorelift.toybox.truth import Truth
@@ -102,17 +104,16 @@ def test_values_that_are_not_finite_stop_the_run():
     assert torch.equal(loop.scene.field.density, before)
 
 
-@pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "roughness"])
+@pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "roughness", "transmittance"])
 def test_each_penalty_changes_the_result(name):
     prior = known_object_prior(pictures_of("a red mushroom", 4, 16))
     stage = ring_stage(4, 16, 16, 4)
     stage = dataclasses.replace(stage, shading=dataclasses.replace(stage.shading, albedo_until=0.0, shaded=1.0))
-    on = dataclasses.replace(
-        stage, penalties=dataclasses.replace(stage.penalties, **{name: type(stage.penalties.opacity)(0.5)})
-    )
+    penalties = Penalties(**{name: Constant(0.5)}, transmittance_target=Constant(1.0))
+    on = dataclasses.replace(stage, penalties=penalties)
     (without, log0), (with_it, log1) = run(stage, prior), run(on, prior)
     assert log0.penalty == 0
-    assert log1.penalty > 0
+    assert log1.penalty != 0
     assert not torch.equal(without.scene.field.density, with_it.scene.field.density)
 
 

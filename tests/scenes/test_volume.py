@@ -8,7 +8,7 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.core.samplers import RingSampler
 from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
-from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss
+from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
 
 
 def cameras(n=1) -> Cameras:
@@ -187,6 +187,9 @@ def test_regularizers_by_hand():
     assert float(opacity_loss(render)) == pytest.approx(float((render.opacity**2 + 0.01).sqrt().mean()), rel=1e-6)
     by_hand = sum(math.log(1 + 10 * w) for w in samples.weight.tolist()) / 64
     assert float(emptiness_loss(render)) == pytest.approx(by_hand, rel=1e-5)
+    empty = 1 - float(render.opacity.mean())
+    assert float(transmittance_loss(render, 1.0)) == pytest.approx(-empty, rel=1e-6)
+    assert float(transmittance_loss(render, empty / 2)) == pytest.approx(-empty / 2, rel=1e-6)
     behind = (
         sum(w * max(0.0, f) ** 2 for w, f in zip(samples.weight.tolist(), samples.facing.tolist(), strict=True)) / 64
     )

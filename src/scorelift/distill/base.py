@@ -25,6 +25,8 @@ class Terms:
     uncond: Condition
     opposed: tuple[tuple[Condition, Float[Tensor, " b"]], ...] = ()
     "Other views of the prompt, and how much each is opposed to a picture's own (0 to 1)."
+    prompt: str = ""
+    "In words, without the view."
 
     def guidance(self, cfg_scale: float, view_scale: float | None = None, perp_neg: float = 0.0) -> Guidance | PerpNeg:
         """Guidance on object and view together, or (with `view_scale`) apart, or away from the other views."""

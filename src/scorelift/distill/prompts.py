@@ -23,7 +23,7 @@ class ViewPrompts:
 
     def __init__(self, prior: Prior, prompt: str, *, choice: Choice = "nearest", negative: str = "") -> None:
         self.words: ViewWords = prior.view_words
-        self.choice = choice
+        self.choice, self.prompt = choice, prompt
         phrases: dict[str, int] = {}
         for azimuth in range(len(self.words.azimuths)):
             for elevation in (0.0, self.words.low_deg - 1, self.words.low_deg + 1, self.words.high_deg + 1, 90.0):
@@ -38,13 +38,13 @@ class ViewPrompts:
         n = len(cameras)
         plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
         if self.choice == "none":
-            return Terms(plain, plain, uncond)
+            return Terms(plain, plain, uncond, prompt=self.prompt)
         opposed = self._opposed(cameras)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
         if self.choice == "nearest":
             rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
-            return Terms(self.encoded.pick(rows), plain, uncond, opposed)
-        return Terms(self._interpolated(views), plain, uncond, opposed)
+            return Terms(self.encoded.pick(rows), plain, uncond, opposed, self.prompt)
+        return Terms(self._interpolated(views), plain, uncond, opposed, self.prompt)
 
     def _opposed(self, cameras: Cameras) -> tuple[tuple[Condition, Tensor], ...]:
         """The level phrases of front, left, back and right (as far as the prior tells them apart), for Perp-Neg.

@@ -15,7 +15,7 @@ from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene
 from ..scenes.base import Render
-from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss
+from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
 from .team import Team
 
 
@@ -136,6 +136,8 @@ class Loop:
             total = total + w * orientation_loss(render)
         if (w := weights.roughness.at(progress)) > 0:
             total = total + w * self.scene.roughness()
+        if (w := weights.transmittance.at(progress)) > 0:
+            total = total + w * transmittance_loss(render, weights.transmittance_target.at(progress))
         return total
 
     def _check(self, what: str, tensor: Tensor) -> None:

@@ -15,6 +15,7 @@ from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError, bad
 from ..core.lights import Lights, Shading
 from ..core.samplers import RingSampler
+from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
 from ..engine.run import Run, final_scene
 from ..scenes import Scene, Volume
@@ -25,7 +26,7 @@ from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from .geometry import compare_geometry, compare_views
 from .janus import VIEWS, janus_score, ring_cameras
-from .retrieval import Scorer, candidates, interval, load_scorer, retrieve
+from .retrieval import candidates, interval, retrieve
 
 MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
 BACKDROP = 0.85
@@ -78,6 +79,7 @@ def look(scene: Scene, cameras: Cameras, size: int, shading: Shading) -> Float[T
     return torch.cat(pictures)
 
 
+@torch.no_grad()
 def evaluate_runs(
     runs: Sequence[Run], settings: Evaluation, distractors: Sequence[str] | None = None
 ) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Times
 from ..distill.sds import SDS
+from ..distill.similarity import Similarity
 from ..scenes.canvas import CanvasConfig
 from ..scenes.mlp import MLPConfig
 from ..scenes.voxels import VoxelConfig
@@ -34,6 +35,9 @@ class Penalties:
     emptiness: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
     roughness: Schedule = Constant(0.0)
+    transmittance: Schedule = Constant(0.0)
+    transmittance_target: Schedule = Ramp(0.4, 0.88)
+    "Share of the picture that is to stay empty."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class Stage:
     views: int = 1
     "Cameras a step."
     noise: Times = Times()
-    distiller: SDS | DiffusionLoss = SDS()
+    distiller: SDS | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
@@ -137,8 +141,8 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, Times, SDS, DiffusionLoss, Adam, Shampoo, OrbitSampler, DreamFusionCameras,
-    RingSampler, LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig,
-    Constant, Ramp, Steps, WarmupCosine,
+    Penalties, Prompting, Stage, Finish, Times, SDS, DiffusionLoss, Similarity, Adam, Shampoo, OrbitSampler,
+    DreamFusionCameras, RingSampler, LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig,
+    MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

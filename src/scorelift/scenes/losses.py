@@ -37,3 +37,8 @@ def orientation_loss(render: Render) -> Float[Tensor, ""]:
     if samples.facing is None:
         raise ScoreliftError("orientation: normals were not rendered. Choose a shading that needs them.")
     return (samples.weight.detach() * samples.facing.clamp_min(0).square()).sum() / samples.rays
+
+
+def transmittance_loss(render: Render, target: float = 0.88) -> Float[Tensor, ""]:
+    """-min(target, mean transmittance): asks for so much empty picture and no more. Ref: Dream Fields Eq. 5."""
+    return -(1 - render.opacity).mean().clamp_max(target)
