@@ -39,23 +39,23 @@ class TrainConfig:
     "Seen at 32 x 32, first."
     high_pictures: int = 1_000_000
     "Seen at 64 x 64, after."
-    low_batch: int = 192
-    high_batch: int = 64
-    low_every: int = 6
+    low_batch: int = 128
+    high_batch: int = 48
+    low_every: int = 12
     "In the second phase, one step in so many is still at 32 x 32."
-    learning_rate: float = 0.01
+    learning_rate: float = 0.004
     "Of the hidden matrices (Muon)."
-    adam_rate: float = 1.5e-3
+    adam_rate: float = 7e-4
     "Of everything else (AdamW)."
     warmup_steps: int = 300
-    cooldown: float = 0.25
+    cooldown: float = 0.8
     "Fraction of all pictures over which the rates fall to zero, at the end."
-    ema_pictures: float = 60_000
+    ema_pictures: float = 12_000
     "Half-life of the averaged weights."
     unconditional: float = 0.1
     "Share of pictures trained without caption, for classifier-free guidance."
-    noise_mean: float = -0.4
-    noise_std: float = 1.5
+    noise_mean: float = 0.2
+    noise_std: float = 1.4
     "ln sigma_ve ~ N(noise_mean + ln(size / 64), noise_std)."
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     "Of the network's arithmetic; auto: bfloat16 where the device computes it natively."
