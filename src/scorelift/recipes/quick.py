@@ -29,26 +29,26 @@ class Quick(Recipe):
 
     coarse: Stage = Stage(
         steps=300,
-        scene=VoxelConfig(resolution=40),
+        scene=VoxelConfig(resolution=40, blob_depth=6.0),
         size=32,
         views=2,
-        noise=annealed(0.92, 0.7, 0.1),
+        noise=annealed(0.92, 0.6, 0.1),
         distiller=SDS(cfg_scale=8.0, weighting="x0"),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
         shading=ShadingSampler(albedo_until=0.3, shaded=0.5, textureless=0.2),
-        penalties=Penalties(emptiness=Ramp(0.0005, 0.002)),
+        penalties=Penalties(emptiness=Ramp(0.005, 0.02)),
         optimizer=Adam(rate=Constant(0.08)),
     )
     fine: Stage = Stage(
-        steps=450,
+        steps=250,
         scene=VoxelConfig(resolution=64, prune_from=0.0),
         size=64,
         views=1,
-        noise=annealed(0.7, 0.2, 0.1),
+        noise=annealed(0.75, 0.5, 0.1),
         distiller=SDS(cfg_scale=6.0, weighting="x0"),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
         shading=ShadingSampler(albedo_until=0.0, shaded=0.5, textureless=0.2),
-        penalties=Penalties(emptiness=Constant(0.003)),
+        penalties=Penalties(emptiness=Constant(0.02)),
         optimizer=Adam(rate=Ramp(0.06, 0.02)),
     )
 
