@@ -23,9 +23,9 @@ PROMPTS = (
     "a red mushroom",
     "an orange car",
     "a green cactus",
-    "a blue teapot",
-    "a purple castle",
-    "a snowman wearing a black top hat",
+    "a red apple",
+    "a pink donut",
+    "a green tree",
 )
 
 

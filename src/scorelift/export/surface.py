@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float, Int
+from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
 from ..core.cameras import Cameras, fov_for_size, orbit
@@ -18,6 +19,7 @@ from ..kernels.composite import weights_packed
 from ..scenes import Field, Volume
 
 RADIUS = 0.8
+LOWER = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ def ring(views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg:
 def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     """Density at which light is half stopped, seen from all around: the level of the visible surface.
 
-    Slanting rays are stopped farther out, at lower densities, than rays that meet a soft surface head on; the median is
-    between.
+    Slanting rays are stopped farther out, at lower densities, than rays that meet a soft surface head on, and thin
+    parts at lower ones than thick parts: a level among the lower ones leaves no holes.
 
     Raises:
         ScoreliftError: if the scene is empty from everywhere.
@@ -66,7 +68,7 @@ def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     level = torch.cat(found)
     if len(level) < 8:
         raise empty_surface(scene.field)
-    return float(level.median())
+    return float(level.quantile(LOWER))
 
 
 @torch.no_grad()
@@ -89,10 +91,11 @@ def density_grid(field: Field, resolution: int) -> Float[np.ndarray, "n n n"]:
     return torch.cat(parts).view((resolution,) * 3).numpy()
 
 
-def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01) -> Surface:
+def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01, blur: float = 2.0) -> Surface:
     """Marching cubes at the visible surface's density; specks removed, smoothed, simplified.
 
     Args:
+        blur: standard deviation of the blur of the log density, in 1/112 of the field's width.
         keep: pieces with less than this fraction of the largest piece's volume are dropped.
 
     Raises:
@@ -100,9 +103,12 @@ def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float =
     """
     level = surface_density(scene)
     grid = np.pad(density_grid(scene.field, resolution), 1)
-    # The logarithm is nearer to linear across the surface, so interpolation along edges is smoother.
-    log = np.log(np.maximum(grid, level * 1e-3))
-    vertices, triangles, _, _ = marching_cubes(log, float(np.log(level)), gradient_direction="ascent")
+    # The logarithm is nearer to linear across the surface; kept within bounds that are alike on both sides, so that
+    # blurring, which closes pinholes and levels bumps, does not move a flat surface.
+    log = gaussian_filter(np.clip(np.log(np.maximum(grid, 1e-12) / level), -2, 2), blur * resolution / 112)
+    if log.max() <= 0:
+        raise empty_surface(scene.field)
+    vertices, triangles, _, _ = marching_cubes(log, 0.0, gradient_direction="ascent")
     vertices = ((vertices - 1) * (2 / (resolution - 1)) - 1) * scene.field.extent
     mesh = _largest_pieces(trimesh.Trimesh(vertices, triangles, process=True), keep)
     if len(mesh.faces) < 4:
