@@ -91,3 +91,28 @@ def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]
         return {key: unpack(item) for key, item in value.items()}
 
     return unpack(json.loads(metadata["state"]))
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a network's tensors in half precision with a note, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    halves = {name: t.detach().half().contiguous() for name, t in tensors.items()}
+    save_file(halves, temporary, {"about": json.dumps(about)})
+    os.replace(temporary, path)
+
+
+def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A network's tensors in float32 and the note that came with them.
+
+    Raises:
+        ScoreliftError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()["about"])
+    except FileNotFoundError as error:
+        raise ScoreliftError(f"{what}: no weights at {path}. {remedy}") from error
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ScoreliftError(f"{what}: {path} is damaged ({error}). {remedy}") from error

@@ -32,7 +32,7 @@ class CanvasRecipe(Recipe):
         steps=300,
         scene=CanvasConfig(),
         views=4,
-        noise=annealed(0.95, 0.05, 0.05),
+        noise=annealed(0.92, 0.4, 0.05),
         distiller=SDS(cfg_scale=3.0, weighting="x0"),
         shading=ShadingSampler(shaded=0.0),
         prompting=Prompting(choice="none"),

@@ -5,7 +5,6 @@ It names the object, its main colour, the view (front, left, right, back, overhe
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ from typing import cast
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import ScoreliftError
+from ..core.files import load_weights, save_weights
 from ..priors.unet import channels_last
 from .accessories import ACCESSORIES
 from .data import Batch, Pictures
@@ -171,7 +168,7 @@ def roughen(rgb: Tensor, generator: torch.Generator) -> Tensor:
 
 def save_judge(judge: Judge, path: Path, about: dict) -> None:
     """Write a judge, half precision, with what it was trained on and how well it reads true pictures."""
-    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, path, {"about": json.dumps(about)})
+    save_weights(path, judge.state_dict(), about)
 
 
 def load_judge(path: Path | None = None) -> tuple[Judge, dict]:
@@ -180,12 +177,7 @@ def load_judge(path: Path | None = None) -> tuple[Judge, dict]:
     Raises:
         ScoreliftError: if there is none.
     """
-    path = path or WEIGHTS
-    if not path.exists():
-        raise ScoreliftError(f"judge: no weights at {path}. Train them with `scorelift toybox judge`.")
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        about = json.loads(file.metadata()["about"])
+    tensors, about = load_weights(path or WEIGHTS, "judge", "Train them with `scorelift toybox judge`.")
     judge = Judge()
     judge.load_state_dict(tensors)
     return judge.eval(), about

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
-from ..core.files import load_state
+from ..core.files import load_state, save_weights
 from ..priors.base import ViewWords
 from ..priors.toybox import FORMAT
 from .grammar import known_words, view_phrase
@@ -43,9 +38,5 @@ def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None)
         "view_words": asdict(toybox_view_words()),
         "training": {"steps": state["step"], **(training or {})},
     }
-    tensors = {name: t.to(torch.float16).contiguous() for name, t in state["average"].items()}
-    temporary = out.with_name(out.name + ".tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, temporary, {"about": json.dumps(about)})
-    os.replace(temporary, out)
+    save_weights(out, state["average"], about)
     return out.stat().st_size

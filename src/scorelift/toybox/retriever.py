@@ -8,7 +8,6 @@ Ref: Radford et al., "Learning transferable visual models from natural language 
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import ScoreliftError
+from ..core.files import load_weights, save_weights
 from ..priors.text import TextEncoder, Tokenizer
 from ..priors.unet import channels_last
 from .data import Batch, Pictures
@@ -93,8 +90,7 @@ def train_retriever(coloured: Pictures, textureless: Pictures, steps: int, *, ba
 
 def save_retriever(net: Retriever, path: Path, about: dict[str, Any]) -> None:
     """Write a retriever, half precision, with its pieces and a note."""
-    note = {"about": json.dumps({"pieces": net.tokenizer.pieces, **about})}
-    save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, path, note)
+    save_weights(path, net.state_dict(), {"pieces": net.tokenizer.pieces, **about})
 
 
 def load_retriever(path: Path | None = None) -> tuple[Retriever, dict[str, Any]]:
@@ -103,12 +99,7 @@ def load_retriever(path: Path | None = None) -> tuple[Retriever, dict[str, Any]]
     Raises:
         ScoreliftError: if there is none.
     """
-    path = path or WEIGHTS
-    if not path.exists():
-        raise ScoreliftError(f"retriever: no weights at {path}. Train them with `scorelift toybox retriever`.")
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        about = json.loads(file.metadata()["about"])
+    tensors, about = load_weights(path or WEIGHTS, "retriever", "Train them with `scorelift toybox retriever`.")
     net = Retriever(Tokenizer(about.pop("pieces")))
     net.load_state_dict(tensors)
     return net.eval(), about
