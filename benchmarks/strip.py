@@ -22,10 +22,10 @@ from scorelift.export.shots import Shot
 PROMPTS = (
     "a red mushroom",
     "an orange car",
+    "a yellow duck",
+    "a green chair",
+    "a blue teapot",
     "a green cactus",
-    "a red apple",
-    "a pink donut",
-    "a green tree",
 )
 
 

@@ -47,6 +47,12 @@ def test_plain_phrases_as_in_dreamfusion():
     assert set(chosen(prior, terms.uncond)) == {""}
 
 
+def test_bare_phrases_are_the_papers_whatever_the_prior_knows():
+    prior = Spelling(ViewWords(azimuths=("front", "left", "back", "right"), overhead="top", high="high"))
+    terms = ViewPrompts(prior, "x", choice="bare").terms(cameras((40, 90), (40, 270), (70, 0)))
+    assert chosen(prior, terms.full) == ["x, side view", "x, side view", "x, overhead view"]
+
+
 def test_fine_phrases_tell_left_from_right():
     words = ViewWords(
         azimuths=("front", "front left", "left", "back left", "back", "back right", "right", "front right"),

@@ -120,3 +120,18 @@ def test_each_penalty_changes_the_result(name):
 def test_backdrops_are_what_they_say(generator):
     backdrop = GREY.draw(3, 8, generator)
     torch.testing.assert_close(backdrop, torch.full_like(backdrop, 0.85))
+
+
+def test_several_noise_draws_average_their_gradients():
+    prior = GaussianPrior(torch.zeros(3, 8, 8), 0.5)
+    z = torch.randn(1, 3, 8, 8)
+
+    def gradients(draws):
+        loop = Loop("only", ring_stage(size=8, draws=draws), build_scene(ring_stage().scene), prior, "toy", seed=0)
+        _, terms = loop._look(0.5, torch.Generator().manual_seed(0))
+        generators = (torch.Generator().manual_seed(seed) for seed in range(64))
+        return torch.stack([loop._distill(z, terms, 0.5, generator)[0] for generator in generators])
+
+    one, sixteen = gradients(1), gradients(16)
+    assert float(sixteen.std(0).mean()) == pytest.approx(float(one.std(0).mean()) / 4, rel=0.1)
+    torch.testing.assert_close(sixteen.mean(0), one.mean(0), atol=0.3, rtol=0)

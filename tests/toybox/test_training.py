@@ -8,18 +8,25 @@ import torch
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
 from scorelift.priors.toybox import load_toybox
-from scorelift.priors.unet import UNetConfig
+from scorelift.priors.unet import TrunkConfig, UNetConfig
 from scorelift.toybox.data import Pictures, render_shard
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
 from scorelift.toybox.release import release, toybox_view_words
 from scorelift.toybox.spec import is_held_out
 from scorelift.toybox.toys import KINDS
-from scorelift.toybox.train import TrainConfig, Trainer, denoising_loss, learn_tokenizer
+from scorelift.toybox.train import TrainConfig, Trainer, base_loss, detail_loss, learn_tokenizer, sketch_loss
 from scorelift.toybox.views import quadrant
 
-CONFIG = TrainConfig(low_pictures=24, high_pictures=24, low_batch=8, high_batch=4, low_every=3, warmup_steps=2)
-SMALL = UNetConfig(vocabulary=len(learn_tokenizer()), widths=(16, 32, 32), text_dim=32, text_layers=1, embedding=32)
+CONFIG = TrainConfig(
+    text_pictures=16, base_pictures=24, detail_pictures=8, text_batch=8, base_batch=8, detail_batch=4, warmup_steps=2
+)
+SMALL = UNetConfig(
+    vocabulary=len(learn_tokenizer()),
+    text_layers=1,
+    base=TrunkConfig(widths=(16, 32, 32), text_dim=32, embedding=32),
+    detail=dataclasses.replace(UNetConfig(vocabulary=0).detail, widths=(16, 16), text_dim=32, embedding=32),
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,43 +75,68 @@ def train(folder, out, steps):
     return trainer, resumed
 
 
-def test_resumed_training_equals_uninterrupted(folder, tmp_path):
-    whole, _ = train(folder, tmp_path / "whole", 6)
-    train(folder, tmp_path / "parts", 4)
-    parts, resumed = train(folder, tmp_path / "parts", 2)
+@pytest.mark.parametrize("at", [1, 2, 4, 6])  # within a stage, and where one ends
+def test_resumed_training_equals_uninterrupted(folder, tmp_path, at):
+    whole, _ = train(folder, tmp_path / "whole", 7)
+    train(folder, tmp_path / "parts", at)
+    parts, resumed = train(folder, tmp_path / "parts", 7 - at)
     assert resumed
-    assert parts.step == whole.step == 6
+    assert parts.step == whole.step == 7 == CONFIG.total_steps
     for a, b in zip(whole.net.parameters(), parts.net.parameters(), strict=True):
         assert torch.equal(a, b)
-    first, second = (load_state(tmp_path / n / "checkpoint.safetensors")["average"] for n in ("whole", "parts"))
-    assert all(torch.equal(first[k], second[k]) for k in first)
+    first, second = (load_state(tmp_path / n / "checkpoint.safetensors") for n in ("whole", "parts"))
+    assert all(torch.equal(first["average"][k], second["average"][k]) for k in first["average"])
 
 
-def test_the_plan_grows_the_pictures_then_ends():
-    sizes = [CONFIG.plan(step)[0] for step in range(CONFIG.total_steps)]
-    assert sizes[:3] == [32, 32, 32]
-    assert sizes[3:6] == [64, 64, 32]
-    assert CONFIG.plan(CONFIG.total_steps)[2] == 1
-    assert CONFIG.rate(0) == 0.5
-    assert CONFIG.rate(CONFIG.total_steps) == 0
+def test_the_plan_goes_from_words_to_detail():
+    names = [CONFIG.locate(step)[0].name for step in range(CONFIG.total_steps)]
+    assert names == ["text", "text", "base", "base", "base", "detail", "detail"]
+    assert CONFIG.rate(2) == CONFIG.base_rate / 2  # warming up
+    assert CONFIG.rate(6) == pytest.approx(CONFIG.detail_rate * 0.5 / CONFIG.cooldown)
 
 
-def test_training_lowers_the_loss(folder, tmp_path):
-    config = dataclasses.replace(CONFIG, low_pictures=8 * 40, high_pictures=4, cooldown=0.1)
+def test_each_stage_trains_its_part_alone(folder, tmp_path):
+    trainer = Trainer(CONFIG, Pictures(folder), tmp_path, network=SMALL)
+    parts = {"text": trainer.net.base.text, "base": trainer.net.base.trunk, "detail": trainer.net.detail}
+    moved = {"text": set(), "base": set(), "detail": set()}
+    for step in range(CONFIG.total_steps):
+        before = {name: [p.clone() for p in part.parameters()] for name, part in parts.items()}
+        trainer.one_step()
+        for name, part in parts.items():
+            if any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True)):
+                moved[CONFIG.locate(step)[0].name].add(name)
+    assert moved == {"text": {"text"}, "base": {"text", "base"}, "detail": {"detail"}}
+
+
+@pytest.mark.parametrize("stage", ["text", "base", "detail"])
+def test_training_lowers_the_loss(folder, tmp_path, stage):
+    config = dataclasses.replace(
+        CONFIG, **{f"{name}_pictures": 8 * 40 if name == stage else 1 for name in ("text", "base", "detail")},
+        detail_batch=8, cooldown=0.1,
+    )  # fmt: skip
     trainer = Trainer(config, Pictures(folder), tmp_path, network=SMALL)
-    batch = Pictures(folder).draw(48, random.Random(1), size=32)
+    size = {"text": 16, "base": 32, "detail": 64}[stage]
+    batch = Pictures(folder).draw(48, random.Random(1), size=size)
+    x0 = batch.pictures * 2 - 1
     ids = trainer.tokenizer.batch(batch.captions)
-    sigma_ve, noise = torch.linspace(-3, 2, 48).exp(), torch.randn(48, 3, 32, 32)
+    sigma_ve, noise = torch.linspace(-3, 2, 48).exp(), torch.randn(x0.shape)
 
     def loss():
         with torch.no_grad():
-            return float(denoising_loss(trainer.net, batch, ids, sigma_ve, noise))
+            if stage == "text":
+                return float(sketch_loss(trainer.net, batch.cutouts, ids))
+            if stage == "base":
+                return float(base_loss(trainer.net, x0, ids, sigma_ve, noise))
+            return float(detail_loss(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
 
+    while config.locate(trainer.step)[0].name != stage:
+        trainer.one_step()
     before = loss()
-    assert before == pytest.approx(1.0, abs=0.3)  # a network that predicts nothing
+    if stage != "text":
+        assert before == pytest.approx(1.0, abs=0.3)  # a network that predicts nothing
     for _ in range(40):
         trainer.one_step()
-    assert loss() < 0.8 * before
+    assert loss() < (0.95 if stage == "detail" else 0.8) * before
 
 
 def test_another_network_is_not_resumed(folder, tmp_path):
@@ -183,8 +215,8 @@ def test_labels_of_views(folder):
 
 
 def test_train_log_is_json_lines(folder, tmp_path):
-    config = dataclasses.replace(CONFIG, low_pictures=8 * 51)
+    config = dataclasses.replace(CONFIG, text_pictures=8 * 51)
     list(Trainer(config, Pictures(folder), tmp_path, network=SMALL).run(steps=50))
     entry = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])
     assert entry["step"] == 50
-    assert entry["size"] == 32
+    assert entry["stage"] == "text"

@@ -9,6 +9,7 @@ from ..core.errors import ScoreliftError, bad
 from ..version import __version__
 from .options import Command, call, fill
 from .runs import export, generate, recipes, render, sample
+from .studies import reproduce
 from .world import (
     evaluate,
     evaluate_prefer,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "evaluate prior": evaluate_prior,
     "evaluate prefer": evaluate_prefer,
+    "reproduce": reproduce,
 }
 
 

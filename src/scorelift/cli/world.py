@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from ..core.errors import bad
@@ -108,15 +109,16 @@ def toybox_train(
     progress = Progress(settings.total_steps, trainer.step)
     for entry in trainer.run(save_every_s=save_every, steps=steps):
         progress.done = entry["step"] - 1
-        progress.step(f"size {entry['size']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
+        progress.step(f"{entry['stage']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
     progress.close()
     size = release(trainer.checkpoint, out / "toybox.safetensors")
     print(f"{out / 'toybox.safetensors'} ({size / 1e6:.1f} MB): use it with --prior {out / 'toybox.safetensors'}")
 
 
 def toybox_judge(
-    *, pictures: Path, test: Path, out: Path = Path("judge.safetensors"), steps: int = 4000, seed: int = 7
-) -> None:
+    *, pictures: Path, test: Path, out: Path = Path("judge.safetensors"), steps: int = 4000, seed: int = 7,
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+) -> None:  # fmt: skip
     """Train the judge that reads pictures, and measure it on others.
 
     Args:
@@ -125,17 +127,24 @@ def toybox_judge(
         out: Where the weights go.
         steps: Batches of 64.
         seed: Of the training.
+        start: Weights of a judge to train further; take another seed.
     """
+    import torch
+
     from ..engine.progress import Progress
     from ..evaluate.prior import judge_on_truth
     from ..toybox.data import Pictures
-    from ..toybox.judge import save_judge, train_judge
+    from ..toybox.judge import load_judge, save_judge, train_judge
 
+    torch.set_flush_denormal(True)
+    earlier, about = load_judge(start) if start else (None, {"steps": 0})
     progress = Progress(steps)
-    judge = train_judge(Pictures(pictures), steps, seed=seed, on_step=lambda _, loss: progress.step(f"loss {loss:.3f}"))
+    judge = train_judge(
+        Pictures(pictures), steps, seed=seed, start=earlier, on_step=lambda _, loss: progress.step(f"loss {loss:.3f}")
+    )
     progress.close()
     truth = judge_on_truth(judge, Pictures(test))
-    save_judge(judge, out, {"steps": steps, "seed": seed, "truth": truth})
+    save_judge(judge, out, {"steps": about["steps"] + steps, "seed": seed, "truth": truth})
     print(f"{out}: " + ", ".join(f"{k} {v:.3f}" for k, v in truth.items()))
 
 

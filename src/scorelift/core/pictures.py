@@ -33,7 +33,7 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 def labelled_sheet(
     pictures: Float[Tensor, "n 3 h w"], labels: Sequence[str], columns: int, *, scale: int = 2
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "tall wide 3"]:
     """Pictures in rows, each with its label under it."""
     n, _, height, width = pictures.shape
     tall, wide, line = height * scale, width * scale, 11

@@ -1,7 +1,7 @@
 """View-dependent prompting: the phrase for where the camera stands, appended to the prompt.
 
 Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
-two interpolated.
+two interpolated. "bare" are the paper's own four (front, side, back, overhead) even where the prior knows finer ones.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..core.cameras import Cameras
 from ..priors.base import Condition, Prior, ViewWords
 from .base import Terms
 
-Choice = Literal["nearest", "interpolated", "none"]
+Choice = Literal["nearest", "interpolated", "bare", "none"]
 
 
 class ViewPrompts:
     """A prompt encoded once with every view phrase its prior knows."""
 
     def __init__(self, prior: Prior, prompt: str, *, choice: Choice = "nearest", negative: str = "") -> None:
-        self.words: ViewWords = prior.view_words
+        self.words: ViewWords = ViewWords() if choice == "bare" else prior.view_words
         self.choice, self.prompt = choice, prompt
         phrases: dict[str, int] = {}
         for azimuth in range(len(self.words.azimuths)):
@@ -41,7 +41,7 @@ class ViewPrompts:
             return Terms(plain, plain, uncond, prompt=self.prompt)
         opposed = self._opposed(cameras)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
-        if self.choice == "nearest":
+        if self.choice != "interpolated":
             rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
             return Terms(self.encoded.pick(rows), plain, uncond, opposed, self.prompt)
         return Terms(self._interpolated(views), plain, uncond, opposed, self.prompt)

@@ -44,6 +44,8 @@ class ToyboxScorer:
         self.net = (net or load_retriever()[0]).requires_grad_(False)
 
     def embed_pictures(self, rgb: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        if rgb.shape[-1] != self.size:
+            rgb = torch.nn.functional.interpolate(rgb, (self.size, self.size), mode="bilinear", antialias=True)
         return self.net.embed_pictures(rgb)
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import ScoreliftError
+from ..distill.base import Terms
 from ..distill.prompts import ViewPrompts
 from ..priors.base import Prior
 from ..recipes.base import Stage
@@ -81,14 +82,12 @@ class Loop:
         render, terms = self._look(progress, generator)
 
         z = self.prior.encode(render.rgb)
-        level = stage.noise.draw(self.prior, stage.views, progress, generator)[self.mine]
-        noise = torch.randn(stage.views, *z.shape[1:], generator=generator)[self.mine].to(z)
-        distilled = stage.distiller(self.prior, z.detach(), terms, level, noise)
-        self._check("the distiller's gradient", distilled.gradient)
+        gradient, time = self._distill(z.detach(), terms, progress, generator)
+        self._check("the distiller's gradient", gradient)
 
         penalty = self._penalty(render, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        outputs, gradients = [z], [distilled.gradient / z.shape[-1] ** 2 / len(z)]
+        outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / len(z)]
         if penalty.requires_grad:
             outputs, gradients = [z, penalty], [*gradients, torch.ones_like(penalty)]
         torch.autograd.backward(outputs, gradients)
@@ -104,13 +103,13 @@ class Loop:
         return StepLog(
             step=self.step,
             progress=self.step / stage.steps,
-            time=float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean()),
-            gradient=float(distilled.gradient.square().mean().sqrt()),
+            time=time,
+            gradient=float(gradient.square().mean().sqrt()),
             penalty=float(penalty.detach()),
             opacity=float(render.opacity.detach().mean()),
         )
 
-    def _look(self, progress: float, generator: torch.Generator) -> tuple[Render, Any]:
+    def _look(self, progress: float, generator: torch.Generator) -> tuple[Render, Terms]:
         stage = self.stage
         cameras = stage.cameras.draw(stage.views, generator)
         lights = stage.lights.draw(cameras, generator).to(self.device)
@@ -124,6 +123,16 @@ class Loop:
             background=None if learned else backdrop[mine], jitter=jitter[mine],
         )  # fmt: skip
         return render, self.prompts.terms(cameras[mine])
+
+    def _distill(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> tuple[Tensor, float]:
+        """The distiller's gradient on z, averaged over the stage's noise draws, and the mean time of those."""
+        stage, total, time = self.stage, torch.zeros_like(z), 0.0
+        for _ in range(stage.draws):
+            level = stage.noise.draw(self.prior, stage.views, progress, generator)[self.mine]
+            noise = torch.randn(stage.views, *z.shape[1:], generator=generator)[self.mine].to(z)
+            total = total + stage.distiller(self.prior, z, terms, level, noise).gradient
+            time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
+        return total / stage.draws, time / stage.draws
 
     def _penalty(self, render: Render, progress: float) -> Tensor:
         weights = self.stage.penalties

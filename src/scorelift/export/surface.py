@@ -19,7 +19,7 @@ from ..kernels.composite import weights_packed
 from ..scenes import Field, Volume
 
 RADIUS = 0.8
-LOWER = 0.2
+LOWER = 0.05
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def density_grid(field: Field, resolution: int) -> Float[np.ndarray, "n n n"]:
     return torch.cat(parts).view((resolution,) * 3).numpy()
 
 
-def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01, blur: float = 2.0) -> Surface:
+def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01, blur: float = 1.2) -> Surface:
     """Marching cubes at the visible surface's density; specks removed, smoothed, simplified.
 
     Args:

@@ -1,4 +1,9 @@
-"""The embedded prior's reading of a prompt: sub-word pieces and a small transformer over them."""
+"""The embedded prior's reading of a prompt: sub-word pieces, a small transformer over them, and a sketch.
+
+The sketch is what the caption alone says of the picture, the limit of infinite noise. The text encoder learns it before
+there is a U-Net, hundreds of pictures a second, because a diffusion loss teaches view and shape slowly: most of it is
+about other things. The U-Net is then given the sketch to start from.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,14 @@ from itertools import pairwise
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..core.words import words
 
 MAX_TOKENS = 32
 PAD, END = 0, 1
 _START = "_"
+SKETCH_SIZE = 16
 
 
 class Tokenizer:
@@ -104,3 +111,14 @@ class TextEncoder(nn.Module):
         x = self.norm(self.layers(x, src_key_padding_mask=padding))
         keep = (~padding).unsqueeze(-1).to(x.dtype)
         return x, (x * keep).sum(1) / keep.sum(1), padding
+
+
+class Sketch(nn.Module):
+    """Pooled features of captions to small pictures without background: colours times coverage, and coverage."""
+
+    def __init__(self, dim: int, hidden: int = 224) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(dim, hidden), nn.Linear(hidden, 4 * SKETCH_SIZE**2)
+
+    def forward(self, pooled: Float[Tensor, "b dim"]) -> Float[Tensor, "b 4 16 16"]:
+        return self.out(F.silu(self.hidden(pooled))).view(-1, 4, SKETCH_SIZE, SKETCH_SIZE)

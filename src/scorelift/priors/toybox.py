@@ -19,10 +19,10 @@ from ..core.errors import ScoreliftError, bad
 from ..core.words import words
 from .base import Condition, Prior, ViewWords
 from .text import MAX_TOKENS, Tokenizer
-from .unet import TextFeatures, UNet, UNetConfig, channels_last
+from .unet import Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
 
 WEIGHTS = "toybox.safetensors"
-FORMAT = "scorelift-toybox-1"
+FORMAT = "scorelift-toybox-2"
 
 
 class ToyboxPrior(Prior):
@@ -33,7 +33,7 @@ class ToyboxPrior(Prior):
     sizes = (64, 32)
     sigma_range = (0.02, 80.0)
 
-    def __init__(self, net: UNet, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
+    def __init__(self, net: Pyramid, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
         self.net = net.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.known_words = frozenset(known_words)
@@ -41,7 +41,7 @@ class ToyboxPrior(Prior):
 
     @property
     def device(self) -> torch.device:
-        return self.net.stem.weight.device
+        return next(self.net.parameters()).device
 
     def to(self, device: torch.device | str) -> ToyboxPrior:
         self.net.to(device)
@@ -102,8 +102,8 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
 
 
 def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any], device: str | torch.device) -> ToyboxPrior:
-    config = from_json({"type": "UNetConfig", **about["network"]}, (UNetConfig,))
+    config = from_json(about["network"], (UNetConfig, TrunkConfig))
     view_words = from_json({"type": "ViewWords", **about["view_words"]}, (ViewWords,))
-    net = UNet(config)
+    net = Pyramid(config)
     net.load_state_dict(tensors)
     return ToyboxPrior(channels_last(net.to(device)), Tokenizer(about["pieces"]), about["words"], view_words)

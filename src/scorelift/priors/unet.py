@@ -1,10 +1,12 @@
 """The embedded prior's network: a small text-conditional pixel U-Net that denoises at any noise level.
 
-Works on pictures in [-1, 1] at 64 x 64 (and 32 x 32, where it is trained first). EDM preconditioning keeps its input
-and output at unit scale at every noise level.
+`UNet` works on pictures in [-1, 1] at 32 x 32. `Pyramid` adds 64 x 64: the mean of each 2 x 2 block of a noisy picture
+is a noisy picture of half the size and half the noise, so the U-Net denoises that, and a lighter network the rest, the
+detail within blocks. What the small picture knows of shape and view, the large one cannot forget.
 
 Ref: Karras et al., "Elucidating the design space of diffusion-based generative models" (2022), Table 1; shifting the
-parameters to low resolution as in Imagen's Efficient U-Net (Saharia et al. 2022, B.1).
+parameters to low resolution as in Imagen's Efficient U-Net (Saharia et al. 2022, B.1). A U-Net within a U-Net: Gu et
+al., "Matryoshka diffusion models" (2023); detail given the coarse picture: Denton et al., "LAPGAN" (2015).
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .text import TextEncoder
+from .text import SKETCH_SIZE, Sketch, TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNetConfig:
-    """Sizes of the network."""
+class TrunkConfig:
+    """Sizes of one U-shaped stack."""
 
-    vocabulary: int
     widths: tuple[int, ...] = (48, 96, 192)
     encoder_blocks: tuple[int, ...] = (1, 2, 2)
     decoder_blocks: tuple[int, ...] = (2, 2, 2)
@@ -35,10 +36,29 @@ class UNetConfig:
     embedding: int = 256
     head: int = 32
     text_dim: int = 192
-    text_layers: int = 3
     sigma_data: float = 0.5
+    "Spread of what it denoises: pictures."
 
 
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Sizes of the network."""
+
+    vocabulary: int
+    text_layers: int = 3
+    base: TrunkConfig = TrunkConfig()
+    detail: TrunkConfig = TrunkConfig(
+        widths=(32, 64),
+        encoder_blocks=(1, 1),
+        decoder_blocks=(2, 1),
+        self_attention=(False, False),
+        cross_attention=(False, False),
+        embedding=128,
+        sigma_data=0.08,
+    )
+
+
+BASE_SIZE = 2 * SKETCH_SIZE
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -86,7 +106,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Residual block of two 3 x 3 convolutions, scaled and shifted by the embedding, then optional attention."""
 
-    def __init__(self, dim: int, config: UNetConfig, *, look: bool, read: bool) -> None:
+    def __init__(self, dim: int, config: TrunkConfig, *, look: bool, read: bool) -> None:
         super().__init__()
         groups = dim // 16
         self.norm1, self.norm2 = nn.GroupNorm(groups, dim), nn.GroupNorm(groups, dim, affine=False)
@@ -108,22 +128,20 @@ class Block(nn.Module):
         return x
 
 
-class UNet(nn.Module):
-    """The denoiser D(y; sigma_ve, text) -> x0 in VE form: y = x0 + sigma_ve * noise."""
+class Trunk(nn.Module):
+    """Residual blocks down and up again on (b, inputs, h, w), told the noise level, the prompt and the place."""
 
     frequencies: Tensor
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: TrunkConfig, *, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.config = config
         widths = config.widths
-        self.text = TextEncoder(config.vocabulary, config.text_dim, config.text_layers, config.text_dim // config.head)
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(24.0), 32)))
         self.noise = nn.Sequential(
-            nn.Linear(65, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
+            nn.Linear(64, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
         self.prompt = nn.Linear(config.text_dim, config.embedding)
-        self.stem = nn.Conv2d(14, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(inputs + 2, widths[0], 3, padding=1)
 
         def level(i: int, count: int) -> nn.ModuleList:
             look, read = config.self_attention[i], config.cross_attention[i]
@@ -134,33 +152,22 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.decoder_blocks))
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.norm = nn.GroupNorm(widths[0] // 16, widths[0])
-        self.out = nn.Conv2d(widths[0], 12, 3, padding=1)
+        self.out = nn.Conv2d(widths[0], outputs, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
-    def read(self, ids: Tensor) -> TextFeatures:
-        """Features of padded token ids (b, length)."""
-        return TextFeatures(*self.text(ids))
+    @property
+    def edge(self) -> list[nn.Module]:
+        """First and last layers, which are trained unlike the hidden ones."""
+        return [self.stem, self.out, self.noise]
 
-    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
-        s, d = sigma_ve[:, None, None, None].to(y.dtype), self.config.sigma_data
-        total = (s * s + d * d).rsqrt()
-        raw = self.raw(y * total, sigma_ve, text)
-        return y * (d * total) ** 2 + raw * (s * d * total)
-
-    def raw(self, x: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
-        """The network inside the preconditioning."""
+    def forward(self, x: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
         b, _, h, w = x.shape
-        c_noise = sigma_ve.to(x.dtype).log()[:, None] / 4
-        waves = c_noise * self.frequencies
-        size = x.new_full((b, 1), math.log2(h / 64))
-        embedding = F.silu(self.noise(torch.cat([waves.sin(), waves.cos(), size], 1)) + self.prompt(text.pooled))
-
-        x = F.pixel_unshuffle(x, 2)
-        rows = torch.linspace(-1, 1, h // 2, device=x.device, dtype=x.dtype)
-        columns = torch.linspace(-1, 1, w // 2, device=x.device, dtype=x.dtype)
-        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(b, 2, h // 2, w // 2)
-        x = torch.cat([x, place], 1).contiguous(memory_format=torch.channels_last)
-        x = self.stem(x)
+        waves = (sigma_ve.to(x.dtype).log()[:, None] / 4) * self.frequencies
+        embedding = F.silu(self.noise(torch.cat([waves.sin(), waves.cos()], 1)) + self.prompt(text.pooled))
+        rows = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)
+        columns = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype)
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(b, 2, h, w)
+        x = self.stem(torch.cat([x, place], 1).contiguous(memory_format=torch.channels_last))
         skips = []
         for i, blocks in enumerate(self.encoder):
             if i:
@@ -173,4 +180,71 @@ class UNet(nn.Module):
                 x = F.interpolate(self.up[i](x), scale_factor=2.0, mode="nearest") + skips[i]
             for block in cast(nn.ModuleList, self.decoder[i]):
                 x = block(x, embedding, text)
-        return F.pixel_shuffle(self.out(F.silu(self.norm(x))), 2)
+        return self.out(F.silu(self.norm(x)))
+
+
+def skip_and_scales(sigma_ve: Tensor, sigma_data: float, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """EDM's c_skip, c_in and c_out, each (b, 1, 1, 1)."""
+    s, d = sigma_ve[:, None, None, None].to(like.dtype), sigma_data
+    total = (s * s + d * d).rsqrt()
+    return (d * total) ** 2, total, s * d * total
+
+
+class UNet(nn.Module):
+    """The denoiser D(y; sigma_ve, text) -> x0 in VE form, y = x0 + sigma_ve * noise, at 32 x 32."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config.base
+        dim = config.base.text_dim
+        self.text = TextEncoder(config.vocabulary, dim, config.text_layers, dim // config.base.head)
+        self.sketch = Sketch(dim)
+        self.trunk = Trunk(config.base, inputs=16, outputs=12)
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Features of padded token ids (b, length)."""
+        return TextFeatures(*self.text(ids))
+
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.sigma_data, y)
+        sketch = 2 * self.sketch(text.pooled).to(y.dtype)
+        raw = self.trunk(torch.cat([F.pixel_unshuffle(y * c_in, 2), sketch], 1), sigma_ve, text)
+        return skip * y + c_out * F.pixel_shuffle(raw, 2)
+
+
+def halve(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+    """The means of 2 x 2 blocks."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Every pixel as a 2 x 2 block."""
+    return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+
+
+class Pyramid(nn.Module):
+    """The same denoiser at 32 x 32 and 64 x 64: means of 2 x 2 blocks by the U-Net, detail within them by another."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base = UNet(config)
+        self.detail = Trunk(config.detail, inputs=15, outputs=12)
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Features of padded token ids (b, length)."""
+        return self.base.read(ids)
+
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        if y.shape[-1] == BASE_SIZE:
+            return self.base(y, sigma_ve, text)
+        coarse = self.base(halve(y), sigma_ve / 2, text)
+        return double(coarse) + self.add_detail(y, coarse, sigma_ve, text)
+
+    def add_detail(self, y: Tensor, coarse: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
+        """What each pixel of the denoised picture differs from the mean of its 2 x 2 block."""
+        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.detail.sigma_data, y)
+        band = y - double(halve(y))
+        raw = self.detail(torch.cat([F.pixel_unshuffle(band * c_in, 2), 2 * coarse], 1), sigma_ve, text)
+        raw = F.pixel_shuffle(raw, 2)
+        return skip * band + c_out * (raw - double(halve(raw)))

@@ -44,8 +44,8 @@ class Penalties:
 class Prompting:
     """How the prompt is said for each camera."""
 
-    choice: Literal["nearest", "interpolated", "none"] = "nearest"
-    "View phrases: the nearest, neighbours interpolated, or none."
+    choice: Literal["nearest", "interpolated", "bare", "none"] = "nearest"
+    "View phrases: the nearest the prior knows, neighbours interpolated, only front, side, back and overhead, or none."
     negative: str = ""
 
 
@@ -59,6 +59,8 @@ class Stage:
     "Height and width of the renders the prior sees."
     views: int = 1
     "Cameras a step."
+    draws: int = 1
+    "Noise draws a camera: one render, so many estimates of its gradient, averaged."
     noise: Times = Times()
     distiller: SDS | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | RingSampler = OrbitSampler()
@@ -70,7 +72,7 @@ class Stage:
     optimizer: Optimizer = Adam()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "size", "views"):
+        for name in ("steps", "size", "views", "draws"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise bad(name, expected="a whole number of at least 1", got=value)

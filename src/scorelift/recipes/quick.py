@@ -32,11 +32,11 @@ class Quick(Recipe):
         scene=VoxelConfig(resolution=40, blob_depth=6.0),
         size=32,
         views=2,
-        noise=annealed(0.92, 0.6, 0.1),
-        distiller=SDS(cfg_scale=8.0, weighting="x0"),
+        noise=annealed(0.94, 0.65, 0.1),
+        distiller=SDS(cfg_scale=12.0, weighting="x0"),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-        shading=ShadingSampler(albedo_until=0.3, shaded=0.5, textureless=0.2),
-        penalties=Penalties(emptiness=Ramp(0.005, 0.02)),
+        shading=ShadingSampler(albedo_until=0.2, shaded=0.8, textureless=0.2),
+        penalties=Penalties(emptiness=Ramp(0.005, 0.025)),
         optimizer=Adam(rate=Constant(0.08)),
     )
     fine: Stage = Stage(
@@ -44,11 +44,12 @@ class Quick(Recipe):
         scene=VoxelConfig(resolution=64, prune_from=0.0),
         size=64,
         views=1,
-        noise=annealed(0.75, 0.5, 0.1),
-        distiller=SDS(cfg_scale=6.0, weighting="x0"),
+        noise=annealed(0.8, 0.5, 0.1),
+        distiller=SDS(cfg_scale=8.0, weighting="x0"),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-        shading=ShadingSampler(albedo_until=0.0, shaded=0.5, textureless=0.2),
-        penalties=Penalties(emptiness=Constant(0.02)),
+        # Always lit: the prior has seen lit toys only, and would paint the shade of an unlit one into its albedo.
+        shading=ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.1),
+        penalties=Penalties(emptiness=Constant(0.025), roughness=Constant(0.002)),
         optimizer=Adam(rate=Ramp(0.06, 0.02)),
     )
 

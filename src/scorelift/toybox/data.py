@@ -79,7 +79,9 @@ class Batch:
     """Coloured pictures and what they show."""
 
     pictures: Float[Tensor, "b 3 h w"]
-    "Linear rgb in [0, 1]."
+    "Rgb in [0, 1]."
+    cutouts: Float[Tensor, "b 4 h w"]
+    "The same without background: rgb times coverage, and coverage."
     specs: list[Spec]
     views: list[View]
     elevation_deg: Float[Tensor, " b"]
@@ -130,6 +132,8 @@ class Pictures:
         colours = torch.stack([free_colours(spec, rng) for spec in specs])
         if self.textureless:
             colours = torch.ones_like(colours)
-        pictures = paint(stacked, colours, BackdropSampler().draw(n, size, generator))
+        bare = paint(stacked, colours, stacked.new_zeros(n, 3, 1, 1))
+        cutouts = torch.cat([bare, stacked[:, -1:]], 1)
+        pictures = (bare + (1 - stacked[:, -1:]) * BackdropSampler().draw(n, size, generator)).clamp(0, 1)
         elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
-        return Batch(pictures, specs, views, elevation_deg, azimuth_deg, zooms, captions)
+        return Batch(pictures, cutouts, specs, views, elevation_deg, azimuth_deg, zooms, captions)

@@ -135,11 +135,14 @@ def judge_loss(logits: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
     return total
 
 
-def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 7,
+def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 7, start: Judge | None = None,
                 on_step: Callable[[int, float], None] | None = None) -> Judge:  # fmt: skip
-    """Train a judge on `steps` batches of pictures, some blurred and noised so that it forgives a sample's grain."""
+    """Train a judge on `steps` batches of pictures, some blurred and noised so that it forgives a sample's grain.
+
+    `start` is a judge to train further, with another seed than it had.
+    """
     torch.manual_seed(seed)
-    judge = channels_last(Judge())
+    judge = channels_last(start or Judge()).train()
     optimizer = Muon(split_parameters(judge, edge=[judge.trunk.stem, judge.heads], muon_rate=0.02, adam_rate=1.5e-3))
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100, 2 * (1 - step / steps)))
     for step in range(steps):

@@ -14,13 +14,25 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Roughly the nearest matrix with all singular values near 1, by five quintic Newton-Schulz iterations."""
+    """Roughly the nearest matrix with all singular values near 1, by five quintic Newton-Schulz iterations.
+
+    Each iteration multiplies x by a polynomial of x x^T; all of them share its eigenvectors, so a wide x is left alone
+    until the last.
+    """
     a, b, c = _QUINTIC
     x = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp_min(1e-7)
-    for _ in range(steps):
+    if x.shape[1] < 3 * x.shape[0]:
+        for _ in range(steps):
+            gram = x @ x.mT
+            x = a * x + (b * gram + c * gram @ gram) @ x
+    else:
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        product = one = torch.eye(len(x), dtype=x.dtype, device=x.device)
+        for _ in range(steps):
+            factor = a * one + b * gram + c * gram @ gram
+            product, gram = factor @ product, factor @ gram @ factor
+        x = product @ x
     return x.mT if matrix.shape[0] > matrix.shape[1] else x
 
 
@@ -57,9 +69,10 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(p)
         state["momentum"].lerp_(grad, 1 - group["momentum"])
         direction = grad.lerp(state["momentum"], group["momentum"])
-        flat = direction.reshape(len(p), -1)
+        inputs_last = direction.movedim(1, -1)  # as convolutions lie in memory
+        flat = inputs_last.reshape(len(p), -1)
         rows, columns = flat.shape
-        step = orthogonalize(flat).view(p.shape)
+        step = orthogonalize(flat).view(inputs_last.shape).movedim(-1, 1)
         p.add_(step, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
     def _adam(self, p: Tensor, grad: Tensor, group: dict) -> None:

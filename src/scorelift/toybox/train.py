@@ -1,4 +1,4 @@
-"""Training of the embedded prior: first at 32 x 32, then mostly at 64 x 64, on pictures of the closed world.
+"""Training of the embedded prior, in three stages: the text encoder, the U-Net at 32 x 32, the detail of 64 x 64.
 
 Every random choice of a step derives from (seed, step), so a resumed run takes the steps of an uninterrupted one.
 """
@@ -13,84 +13,113 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..core.config import to_json
 from ..core.errors import bad, check_positive
 from ..core.files import load_state, save_state, write_json
-from ..priors.text import Tokenizer
-from ..priors.unet import UNet, UNetConfig, channels_last
-from .data import Batch, Pictures
+from ..priors.text import SKETCH_SIZE, Tokenizer
+from ..priors.unet import Pyramid, UNetConfig, channels_last, double, halve
+from .data import Pictures
 from .grammar import say
 from .muon import Muon, split_parameters
 from .spec import draw
 from .views import draw_view
 
-PIECES = 224
+PIECES = 512
+StageName = Literal["text", "base", "detail"]
+
+
+class Stage(NamedTuple):
+    """A part of the training."""
+
+    name: StageName
+    size: int
+    "Height and width of its pictures."
+    pictures: int
+    batch: int
+    rate: float
+    "Peak learning rate of the hidden matrices."
+
+    @property
+    def steps(self) -> int:
+        """Batches, the last one whole."""
+        return math.ceil(self.pictures / self.batch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How long and how the prior is trained. Counts are in pictures."""
 
-    low_pictures: int = 1_000_000
-    "Seen at 32 x 32, first."
-    high_pictures: int = 1_000_000
-    "Seen at 64 x 64, after."
-    low_batch: int = 128
-    high_batch: int = 48
-    low_every: int = 12
-    "In the second phase, one step in so many is still at 32 x 32."
-    learning_rate: float = 0.004
-    "Of the hidden matrices (Muon)."
-    adam_rate: float = 7e-4
-    "Of everything else (AdamW)."
-    warmup_steps: int = 300
-    cooldown: float = 0.8
-    "Fraction of all pictures over which the rates fall to zero, at the end."
+    text_pictures: int = 300_000
+    "Seen by the text encoder alone, which learns to sketch them at 16 x 16."
+    base_pictures: int = 2_000_000
+    "Seen by U-Net and text encoder at 32 x 32."
+    detail_pictures: int = 400_000
+    "Seen by the detail network at 64 x 64; the U-Net stays as it is."
+    text_batch: int = 256
+    base_batch: int = 128
+    detail_batch: int = 64
+    text_rate: float = 0.02
+    "Peak learning rate of the hidden matrices (Muon)."
+    base_rate: float = 0.005
+    detail_rate: float = 0.005
+    adam_share: float = 0.12
+    "Rate of everything else (AdamW) as a fraction of that."
+    warmup_steps: int = 50
+    cooldown: float = 0.7
+    "Fraction of each stage over which the rates fall to zero, at its end."
     ema_pictures: float = 12_000
     "Half-life of the averaged weights."
     unconditional: float = 0.1
     "Share of pictures trained without caption, for classifier-free guidance."
-    noise_mean: float = 0.2
+    base_noise_mean: float = 0.5
+    "ln sigma_ve ~ N(base_noise_mean, noise_std) at 32 x 32: where view and shape are decided."
+    detail_noise_mean: float = -0.7
+    "The same at 64 x 64: where detail is."
     noise_std: float = 1.4
-    "ln sigma_ve ~ N(noise_mean + ln(size / 64), noise_std)."
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     "Of the network's arithmetic; auto: bfloat16 where the device computes it natively."
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("low_batch", "high_batch", "learning_rate", "adam_rate", "ema_pictures"):
-            check_positive(name, getattr(self, name))
+        for stage in ("text", "base", "detail"):
+            for name in (f"{stage}_batch", f"{stage}_rate"):
+                check_positive(name, getattr(self, name))
+        check_positive("ema_pictures", self.ema_pictures)
+        check_positive("adam_share", self.adam_share)
+
+    @property
+    def stages(self) -> tuple[Stage, Stage, Stage]:
+        """In their order."""
+        return (
+            Stage("text", SKETCH_SIZE, self.text_pictures, self.text_batch, self.text_rate),
+            Stage("base", 32, self.base_pictures, self.base_batch, self.base_rate),
+            Stage("detail", 64, self.detail_pictures, self.detail_batch, self.detail_rate),
+        )
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole plan."""
-        step = math.ceil(self.low_pictures / self.low_batch)
-        while self.plan(step)[2] < 1:
-            step += 1
-        return step
+        return sum(stage.steps for stage in self.stages)
 
-    def plan(self, step: int) -> tuple[int, int, float]:
-        """Picture size, batch size and training progress in [0, 1] of a step; progress 1 means done."""
-        low_steps = math.ceil(self.low_pictures / self.low_batch)
-        high_steps = math.ceil(self.high_pictures / self.high_batch)
-        if step < low_steps:
-            seen, size, batch = step * self.low_batch / 4, 32, self.low_batch
-        else:
-            into = step - low_steps
-            seen = self.low_pictures / 4 + into * self.high_batch
-            low = self.low_every > 0 and into % self.low_every == self.low_every - 1
-            size, batch = (32, self.low_batch) if low else (64, self.high_batch)
-        whole = self.low_pictures / 4 + high_steps * self.high_batch
-        return size, batch, min(seen / whole, 1.0)
+    def locate(self, step: int) -> tuple[Stage, int]:
+        """The stage of a step and the steps into it; past the plan's end, the last stage."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return stage, stage.steps + step
 
     def rate(self, step: int) -> float:
-        """Learning rate as a fraction of its peak: warm-up, plateau, straight cool-down."""
-        _, _, progress = self.plan(step)
-        return min(1.0, (step + 1) / self.warmup_steps) * min(1.0, (1 - progress) / self.cooldown)
+        """Learning rate of a step's hidden matrices: in each stage warm-up, plateau, straight cool-down."""
+        stage, into = self.locate(step)
+        left = 1 - into / stage.steps
+        return stage.rate * min(1.0, (into + 1) / self.warmup_steps) * min(1.0, left / self.cooldown)
 
 
 @cache
@@ -112,15 +141,36 @@ def computes_bfloat16(device: str) -> bool:
     return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
 
 
-def denoising_loss(net: UNet, batch: Batch, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+def weighted_error(
+    predicted: Float[Tensor, "b c h w"], x0: Float[Tensor, "b c h w"], sigma_ve: Float[Tensor, " b"], sigma_data: float
+) -> Tensor:
     """EDM's weighted denoising loss, about 1 for a network that predicts nothing.
 
     Ref: Karras et al. (2022), Eq. 2 and Table 1: weight (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
     """
-    x0 = batch.pictures.to(noise) * 2 - 1
-    s, d = sigma_ve[:, None, None, None], net.config.sigma_data
-    error = net(x0 + s * noise, sigma_ve, net.read(ids)) - x0
-    return (error.square() * ((s * s + d * d) / (s * d) ** 2)).mean()
+    s, d = sigma_ve[:, None, None, None], sigma_data
+    return ((predicted - x0).square() * ((s * s + d * d) / (s * d) ** 2)).mean()
+
+
+def sketch_loss(net: Pyramid, cutouts: Float[Tensor, "b 4 16 16"], ids: Tensor) -> Tensor:
+    """Of text encoder and sketch: mean squared error to the pictures without background."""
+    return (net.base.sketch(net.read(ids).pooled) - cutouts).square().mean()
+
+
+def base_loss(net: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+    """Of the U-Net, on pictures (b, 3, 32, 32) in [-1, 1]."""
+    y = x0 + sigma_ve[:, None, None, None] * noise
+    return weighted_error(net.base(y, sigma_ve, net.read(ids)), x0, sigma_ve, net.config.base.sigma_data)
+
+
+def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+    """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given what the fixed U-Net makes of them halved."""
+    y = x0 + sigma_ve[:, None, None, None] * noise
+    with torch.no_grad():
+        text = fixed.read(ids)
+        coarse = fixed.base(halve(y), sigma_ve / 2, text)
+    detail = net.add_detail(y, coarse, sigma_ve, text)
+    return weighted_error(detail, x0 - double(halve(x0)), sigma_ve, net.config.detail.sigma_data)
 
 
 class Trainer:
@@ -132,33 +182,43 @@ class Trainer:
         self.tokenizer = learn_tokenizer()
         torch.manual_seed(config.seed)
         network = network or UNetConfig(vocabulary=len(self.tokenizer))
-        self.net = channels_last(UNet(network).to(device))
-        self.average = channels_last(UNet(network).to(device)).requires_grad_(False)
+        self.net = channels_last(Pyramid(network).to(device))
+        self.average = channels_last(Pyramid(network).to(device)).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
-        edge = [self.net.text.token, self.net.text.place, self.net.stem, self.net.out, self.net.noise]
-        self.optimizer = Muon(
-            split_parameters(self.net, edge=edge, muon_rate=config.learning_rate, adam_rate=config.adam_rate)
-        )
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
+        self.optimizer = self._optimizer(self.config.locate(0)[0].name)
         self.half = config.precision == "bfloat16" or (config.precision == "auto" and computes_bfloat16(device))
         out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = out / "checkpoint.safetensors"
+
+    def _optimizer(self, stage: StageName) -> Muon:
+        """A fresh optimizer of what a stage trains."""
+        base, detail = self.net.base, self.net.detail
+        reading: list[nn.Module] = [base.text, base.sketch]
+        words: list[object] = [base.text.token, base.text.place, base.sketch.out]
+        choices: dict[StageName, tuple[list[nn.Module], list[object]]] = {
+            "text": (reading, words),
+            "base": ([*reading, base.trunk], [*words, *base.trunk.edge]),
+            "detail": ([detail], [*detail.edge]),
+        }
+        parts, edge = choices[stage]
+        return Muon(split_parameters(nn.ModuleList(parts), edge=edge, muon_rate=0.0, adam_rate=0.0))
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint, if there is one."""
         if not self.checkpoint.exists():
             return False
         state = load_state(self.checkpoint, self.device)
-        if state["network"] != json.loads(json.dumps(asdict(self.net.config))):
+        if state["network"] != to_json(self.net.config):
             raise bad(
                 "network", expected=f"the sizes in {self.checkpoint}", got="others", remedy="Choose another --out."
             )
         self.tokenizer = Tokenizer(state["pieces"])
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        self.optimizer = self._optimizer(self.config.locate(max(self.step - 1, 0))[0].name)
+        self.optimizer.load_state_dict(state["optimizer"])
         return True
 
     def save(self) -> None:
@@ -171,32 +231,45 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "pieces": self.tokenizer.pieces,
-                "network": json.loads(json.dumps(asdict(self.net.config))),
+                "network": to_json(self.net.config),
             },
         )
 
-    def one_step(self) -> float:
-        """Take the next step; returns its loss."""
-        config, step = self.config, self.step
-        size, count, _ = config.plan(step)
+    def _loss(self, stage: Stage, step: int) -> Tensor:
+        """Of the step's pictures, captions and noise."""
+        config = self.config
         rng = random.Random(f"{config.seed}/{step}")
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        batch = self.pictures.draw(count, rng, size=size)
+        batch = self.pictures.draw(stage.batch, rng, size=stage.size)
+        if stage.name == "text":
+            ids = self.tokenizer.batch(batch.captions).to(self.device)
+            return sketch_loss(self.net, batch.cutouts.to(self.device), ids)
         captions = ["" if rng.random() < config.unconditional else caption for caption in batch.captions]
         ids = self.tokenizer.batch(captions).to(self.device)
-        mean = config.noise_mean + math.log(size / 64)
-        sigma_ve = (mean + config.noise_std * torch.randn(count, generator=generator)).exp().to(self.device)
+        mean = config.base_noise_mean if stage.name == "base" else config.detail_noise_mean
+        sigma_ve = (mean + config.noise_std * torch.randn(stage.batch, generator=generator)).exp().to(self.device)
         noise = torch.randn(batch.pictures.shape, generator=generator).to(self.device)
+        x0 = batch.pictures.to(self.device) * 2 - 1
+        if stage.name == "base":
+            return base_loss(self.net, x0, ids, sigma_ve, noise)
+        return detail_loss(self.net, self.average, x0, ids, sigma_ve, noise)
+
+    def one_step(self) -> float:
+        """Take the next step; returns its loss."""
+        config = self.config
+        stage, into = config.locate(self.step)
+        if into == 0:
+            self.optimizer = self._optimizer(stage.name)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
-            loss = denoising_loss(self.net, batch, ids, sigma_ve, noise)
+            loss = self._loss(stage, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * config.rate(step)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(trained, 2.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate(self.step) * (1 if group["use_muon"] else config.adam_share)
         self.optimizer.step()
-        seen = step * count
-        keep = 0.5 ** (count / min(config.ema_pictures, 0.1 * seen + count))
+        keep = 0.5 ** (stage.batch / min(config.ema_pictures, (0.1 * into + 1) * stage.batch))
         with torch.no_grad():
             for averaged, current in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 averaged.lerp_(current, 1 - keep)
@@ -210,18 +283,18 @@ class Trainer:
         saved = started = time.monotonic()
         losses: list[float] = []
         pictures, last = 0, self.step if steps is None else self.step + steps
-        while self.config.plan(self.step)[2] < 1 and (steps is None or self.step < last):
-            size, count, progress = self.config.plan(self.step)
+        while self.step < self.config.total_steps and (steps is None or self.step < last):
+            stage, _ = self.config.locate(self.step)
             losses.append(self.one_step())
-            pictures += count
+            pictures += stage.batch
             if not math.isfinite(losses[-1]):
                 raise bad(f"loss at step {self.step}", expected="a finite number", got=losses[-1],
                           remedy=f"The last good state is {self.checkpoint}.")  # fmt: skip
             if self.step % 50 == 0:
                 now = time.monotonic()
                 entry = {
-                    "step": self.step, "size": size, "progress": round(progress, 4),
-                    "loss": round(sum(losses) / len(losses), 4), "pictures_per_s": round(pictures / (now - started), 1),
+                    "step": self.step, "stage": stage.name, "loss": round(sum(losses) / len(losses), 4),
+                    "pictures_per_s": round(pictures / (now - started), 1),
                 }  # fmt: skip
                 with (self.out / "train.jsonl").open("a") as log:
                     log.write(json.dumps(entry) + "\n")

@@ -1,0 +1,48 @@
+"""The command that makes the papers' figures and tables again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from ..core.errors import bad
+
+
+def reproduce(
+    paper: Positional[str], study: Positional[str] = "", /, *, fast: bool = False, out: Path = Path("docs/results"),
+    runs: Path = Path("runs/reproduce"), device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:  # fmt: skip
+    """Make a paper's figure or table again in the closed world; a stopped study continues.
+
+    Args:
+        paper: Whose; without a study, its studies are listed.
+        study: Which.
+        fast: A few prompts and steps: the shape of it in about twenty minutes.
+        out: Folder of the page, picture and values.
+        runs: Folder of the runs; finished ones are kept.
+        device: Where to compute.
+    """
+    from ..reproduce import STUDIES, Bench
+
+    if paper not in STUDIES:
+        raise bad("paper", expected=f"one of {', '.join(STUDIES)}", got=paper)
+    if not study:
+        for name, entry in STUDIES[paper].items():
+            print(f"{name:<10} {entry.summary}")
+        return
+    if study not in STUDIES[paper]:
+        raise bad("study", expected=f"one of {', '.join(STUDIES[paper])}", got=study)
+    entry = STUDIES[paper][study]
+    scale = entry.fast if fast else entry.full
+    bench = Bench(runs / paper, device=device, say=print)
+    findings = entry.make(bench, scale)
+    command = f"scorelift reproduce {paper} {study}" + (" --fast" if fast else "")
+    seeds, steps = ", ".join(map(str, scale.seeds)), scale.steps or "the recipe's"
+    note = (
+        f"`{command}`: {len(scale.prompts)} prompts, seeds {seeds}, {steps} steps, "
+        f"{bench.seconds / 3600:.1f} hours of runs. 95 % intervals over runs."
+    )
+    for path in findings.write(out, f"{paper}-{study}" + ("-fast" if fast else ""), note):
+        print(path)

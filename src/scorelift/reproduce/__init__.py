@@ -1,0 +1,49 @@
+"""Re-runs of the papers' figures and tables in the closed world: each a function, each a command."""
+
+from __future__ import annotations
+
+from .bench import Bench, Findings, Scale, Study
+from .dreamfusion import figure2, figure6, figure9, table1
+from .views import view_phrases
+
+KINDS = (
+    "a yellow duck", "a red car", "a brown bear", "a white rabbit", "a grey elephant", "a green frog", "a blue chair",
+    "an orange cat", "a red mushroom", "a pink pig", "a blue mug", "a green train",
+)  # fmt: skip
+
+STUDIES: dict[str, dict[str, Study]] = {
+    "dreamfusion": {
+        "figure2": Study(
+            figure2,
+            "ancestral sampling against SDS on free and on mirrored pixels",
+            full=Scale(prompts=KINDS, seeds=(0, 1), steps=600),
+            fast=Scale(prompts=KINDS[:4], seeds=(0,), steps=300),
+        ),
+        "table1": Study(
+            table1,
+            "R-Precision of SDS and of the CLIP-similarity baseline, beside the world's own pictures",
+            full=Scale(prompts=KINDS, seeds=(0, 1), steps=1500),
+            fast=Scale(prompts=KINDS[:4], seeds=(0,), steps=400),
+        ),
+        "figure6": Study(
+            figure6,
+            "base, + ViewAug, + ViewDep, + Lighting, + Textureless",
+            full=Scale(prompts=KINDS, seeds=(0, 1), steps=1500),
+            fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=400),
+        ),
+        "figure9": Study(
+            figure9,
+            "guidance weight against seed",
+            full=Scale(prompts=KINDS[:2], seeds=(0, 1, 2, 3), steps=1500),
+            fast=Scale(prompts=KINDS[:1], seeds=(0, 1), steps=400),
+        ),
+        "views": Study(
+            view_phrases,
+            "the Janus score by how the view is said, with the default recipe",
+            full=Scale(prompts=KINDS[:8], seeds=(0, 1)),
+            fast=Scale(prompts=KINDS[:5], seeds=(0,)),
+        ),
+    }
+}
+
+__all__ = ["KINDS", "STUDIES", "Bench", "Findings", "Scale", "Study"]

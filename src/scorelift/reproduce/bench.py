@@ -1,0 +1,102 @@
+"""What every re-run shares: runs that are kept and continued, and a page with table and picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from ..core.files import write_bytes, write_json
+from ..core.pictures import write_png
+from ..engine.generate import generate
+from ..engine.run import Run, slug
+from ..recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much of a study is run: every prompt with every seed."""
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    steps: int | None = None
+    "Of each stage; None for the recipe's own."
+
+    @property
+    def cases(self) -> list[tuple[str, int]]:
+        """Prompt and seed of each run."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+class Bench:
+    """Makes the runs of a study in a folder; those that are finished are kept, the others continued."""
+
+    def __init__(self, folder: Path, *, device: str = "auto", say: Callable[[str], None] = lambda _: None) -> None:
+        self.folder, self.device, self.say = folder, device, say
+        self.seconds = 0.0
+        "Spent on all runs, the kept ones included."
+
+    def run(self, label: str, prompt: str, recipe: Recipe) -> Run:
+        """The finished run of a prompt with a recipe; `label` names the recipe."""
+        steps = "-".join(str(stage.steps) for stage in recipe.stages().values())
+        path = self.folder / f"{slug(label)}-{steps}" / f"{slug(prompt)}-{recipe.seed}"
+        run = generate(prompt, out=path, recipe=recipe, device=self.device, resume=True, quiet=True)
+        self.seconds += run.metrics["seconds"]
+        self.say(f"{path}  {run.metrics['seconds']:.0f} s")
+        return run
+
+    def grid(self, scale: Scale, recipes: Mapping[str, Callable[[int], Recipe]]) -> dict[str, list[Run]]:
+        """Every prompt and seed with every recipe, made from the seed; a stop leaves all recipes the same prompts."""
+        runs: dict[str, list[Run]] = {label: [] for label in recipes}
+        for prompt, seed in scale.cases:
+            for label, recipe in recipes.items():
+                runs[label].append(self.run(label, prompt, recipe(seed)))
+        return runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What came out: a title, text with a table, the same as values, and a picture."""
+
+    title: str
+    text: str
+    values: dict[str, Any]
+    picture: UInt8[ndarray, "h w 3"]
+
+    def write(self, folder: Path, name: str, note: str) -> list[Path]:
+        """Write NAME.md, NAME.png and NAME.json; `note` says how it was made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        page, picture, values = (folder / f"{name}.{suffix}" for suffix in ("md", "png", "json"))
+        write_png(picture, self.picture)
+        write_json(values, self.values)
+        write_bytes(page, f"# {self.title}\n\n{note}\n\n{self.text}\n\n![{self.title}]({picture.name})\n".encode())
+        return [page, picture, values]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A figure or table that can be made again."""
+
+    make: Callable[[Bench, Scale], Findings]
+    summary: str
+    full: Scale
+    fast: Scale
+
+
+def table(first: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> str:
+    """A Markdown table; figures with their intervals, as `evaluate_runs` gives them, or plain values."""
+    lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(map(_cell, values)) + " |" for name, values in rows.items()]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

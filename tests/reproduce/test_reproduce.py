@@ -1,0 +1,99 @@
+"""The re-runs end to end at the smallest size, with an untrained retriever: that they run, keep and say, not what."""
+
+import dataclasses
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+
+from scorelift.cli import main
+from scorelift.core.errors import ScoreliftError
+from scorelift.distill import similarity
+from scorelift.distill.scorers import ToyboxScorer
+from scorelift.evaluate import assets
+from scorelift.recipes import DreamFusion
+from scorelift.recipes.base import Finish
+from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, views
+from scorelift.reproduce.bench import table
+from scorelift.scenes.voxels import VoxelConfig
+from scorelift.toybox.retriever import Retriever
+from scorelift.toybox.train import learn_tokenizer
+
+SCALE = Scale(prompts=("a yellow duck",), seeds=(0,), steps=1)
+TINY = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
+
+
+def shrunk(recipe):
+    """The recipe on few voxels, with small outputs."""
+    stages = {
+        name: dataclasses.replace(stage, scene=VoxelConfig(resolution=20)) for name, stage in recipe.stages().items()
+    }
+    return dataclasses.replace(recipe.with_stages(stages), finish=TINY)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    scorer = ToyboxScorer(Retriever(learn_tokenizer()).eval())
+    for module in (assets, similarity):
+        monkeypatch.setattr(module, "load_scorer", lambda _: scorer)
+    made = dreamfusion.small
+    monkeypatch.setattr(dreamfusion, "small", lambda stage, **k: shrunk(made(stage, **k)))
+    said = views.said
+    monkeypatch.setattr(views, "said", lambda way, **k: shrunk(said(way, **k)))
+    monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
+    monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
+    return Bench(tmp_path / "runs", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("figure2", ["ancestral sampling", "SDS, pixels", "SDS, mirrored"]),
+        ("table1", ["similarity (Dream Fields)", "SDS (DreamFusion)", "truth"]),
+        ("figure6", ["base", "+ ViewAug", "+ ViewDep", "+ Lighting", "+ Textureless", "truth"]),
+        ("figure9", ["2", "20"]),
+        ("views", [*views.WAYS, "truth"]),
+    ],
+)
+def test_a_study_writes_page_picture_and_values(bench, tmp_path, name, rows):
+    findings = STUDIES["dreamfusion"][name].make(bench, SCALE)
+    page, picture, values = findings.write(tmp_path / "results", name, "how it was made")
+    assert list(json.loads(values.read_text())) == rows
+    assert "how it was made" in page.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert findings.picture.std() > 5  # not blank
+    made = sorted(path for path in bench.folder.rglob("metrics.json"))
+    times = [path.stat().st_mtime_ns for path in made]
+    STUDIES["dreamfusion"][name].make(bench, SCALE)
+    assert [path.stat().st_mtime_ns for path in made] == times  # finished runs are kept
+
+
+def test_the_ablation_adds_one_choice_a_row():
+    (field,) = DreamFusion.preset("small").stages().values()
+    stages = [dataclasses.asdict(dataclasses.replace(field, **row)) for row in dreamfusion.ablation().values()]
+    changed = [{key for key in a if a[key] != b[key]} for a, b in pairwise(stages)]
+    assert changed == [{"cameras"}, {"prompting"}, {"shading"}, {"shading"}]
+    assert stages[-1] == dataclasses.asdict(field)
+
+
+def test_the_table_shows_intervals():
+    assert table("m", ["a"], {"x": [{"mean": 0.5, "low": 0.25, "high": 0.75}]}).splitlines()[-1] == (
+        "| x | 0.500 [0.250, 0.750] |"
+    )
+
+
+def test_unknown_studies_are_refused(capsys):
+    assert main(["reproduce", "dreamfusion"]) == 0
+    assert "figure6" in capsys.readouterr().out
+    assert main(["reproduce", "dreamfusion", "figure7"]) == 2
+    assert "figure2" in capsys.readouterr().err
+    assert main(["reproduce", "dreamfuse", "figure2"]) == 2
+
+
+def test_a_damaged_run_is_not_taken_for_finished(bench):
+    run = bench.run("x", "a yellow duck", dreamfusion.small({}, steps=1, seed=0))
+    (run.path / "config.json").write_text("{")
+    with pytest.raises(ScoreliftError, match="damaged"):
+        bench.run("x", "a yellow duck", dreamfusion.small({}, steps=1, seed=0))
