@@ -49,12 +49,12 @@ class Bench:
         self.say(f"{path}  {run.metrics['seconds']:.0f} s")
         return run
 
-    def grid(self, scale: Scale, recipes: Mapping[str, Callable[[int], Recipe]]) -> dict[str, list[Run]]:
-        """Every prompt and seed with every recipe, made from the seed; a stop leaves all recipes the same prompts."""
+    def grid(self, scale: Scale, recipes: Mapping[str, Callable[..., Recipe]]) -> dict[str, list[Run]]:
+        """Every prompt and seed with every recipe, made for the seed; a stop leaves all recipes the same prompts."""
         runs: dict[str, list[Run]] = {label: [] for label in recipes}
         for prompt, seed in scale.cases:
             for label, recipe in recipes.items():
-                runs[label].append(self.run(label, prompt, recipe(seed)))
+                runs[label].append(self.run(label, prompt, recipe(seed=seed)))
         return runs
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -155,10 +156,7 @@ def figure9(bench: Bench, scale: Scale) -> Findings:
 
 def _runs(bench: Bench, scale: Scale, variants: Mapping[str, dict[str, Any]]) -> dict[str, list[Run]]:
     """Every prompt and seed with every variant of the `small` preset."""
-    recipes = {
-        label: lambda seed, stage=stage: small(stage, steps=scale.steps, seed=seed) for label, stage in variants.items()
-    }
-    return bench.grid(scale, recipes)
+    return bench.grid(scale, {label: partial(small, stage, steps=scale.steps) for label, stage in variants.items()})
 
 
 def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:

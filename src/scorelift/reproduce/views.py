@@ -5,8 +5,8 @@ Ref: DreamFusion Sec. 3.2 (bare front, side, back; nearest or interpolated); Per
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ..distill.sds import SDS
 from ..evaluate.janus import calibrate
@@ -41,9 +41,7 @@ def said(way: tuple[Prompting, float], *, steps: int | None, seed: int) -> Recip
 
 def view_phrases(bench: Bench, scale: Scale) -> Findings:
     """The Janus score of each way, beside that of true objects and of two-faced ones."""
-    recipes: dict[str, Callable[[int], Recipe]] = {
-        label: lambda seed, way=way: said(way, steps=scale.steps, seed=seed) for label, way in WAYS.items()
-    }
+    recipes = {label: partial(said, way, steps=scale.steps) for label, way in WAYS.items()}
     known = calibrate(load_judge()[0])
     note = (
         f"\n\nThe judge's Janus score is {known['true']:.2f} for true objects and {known['two_faced']:.2f} for objects "
