@@ -19,7 +19,7 @@ def two_coloured_ball(radius=0.6, speck=False, resolution=48) -> Volume:
     x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
     raw = 25 * (radius - torch.sqrt(x * x + y * y + z * z))
     if speck:
-        raw = torch.maximum(raw, 25 * (0.06 - torch.sqrt((x - 0.7) ** 2 + (y - 0.5) ** 2 + z * z)))
+        raw = torch.maximum(raw, 25 * (0.04 - torch.sqrt((x - 0.75) ** 2 + (y - 0.6) ** 2 + z * z)))
     with torch.no_grad():
         scene.field.density.copy_(raw[..., None])
         scene.field.albedo[..., 0] = torch.where(x > 0, 6.0, -6.0)
@@ -75,8 +75,8 @@ def test_specks_are_removed():
     scene = two_coloured_ball(speck=True)
     kept = extract_surface(scene, resolution=80, faces=3000, keep=0.0)
     clean = extract_surface(scene, resolution=80, faces=3000)
-    assert float(kept.vertices[:, 0].max()) > 0.68
-    assert float(clean.vertices[:, 0].max()) < 0.68
+    assert float(kept.vertices[:, 0].max()) > 0.74
+    assert float(clean.vertices[:, 0].max()) < 0.74
 
 
 def test_blur_closes_pinholes(generator):
@@ -85,13 +85,14 @@ def test_blur_closes_pinholes(generator):
         scene.field.density[torch.rand(scene.field.density.shape, generator=generator) < 0.15] = -8.0
     sharp = extract_surface(scene, resolution=80, faces=100_000, blur=0.0)
     level = extract_surface(scene, resolution=80, faces=100_000)
-    assert area_volume(level)[0] < 0.5 * area_volume(sharp)[0]
+    assert area_volume(level)[0] < 0.65 * area_volume(sharp)[0]
 
 
 def test_the_level_is_where_light_is_half_stopped():
     scene = two_coloured_ball()
     level = surface_density(scene)
-    inside, outside = scene.field.at(torch.tensor([[0.5, 0.0, 0.0], [0.7, 0.0, 0.0]])).density().tolist()
+    grazing = half_light_radius(tangent=True) + 0.02
+    inside, outside = scene.field.at(torch.tensor([[0.5, 0.0, 0.0], [grazing, 0.0, 0.0]])).density().tolist()
     assert outside < level < inside
 
 

@@ -91,7 +91,7 @@ def density_grid(field: Field, resolution: int) -> Float[np.ndarray, "n n n"]:
     return torch.cat(parts).view((resolution,) * 3).numpy()
 
 
-def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.01, blur: float = 1.2) -> Surface:
+def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2) -> Surface:
     """Marching cubes at the visible surface's density; specks removed, smoothed, simplified.
 
     Args:
