@@ -42,7 +42,7 @@ def reproduce(
     seeds, steps = ", ".join(map(str, scale.seeds)), scale.steps or "the recipe's"
     note = (
         f"`{command}`: {len(scale.prompts)} prompts, seeds {seeds}, {steps} steps, "
-        f"{bench.seconds / 3600:.1f} hours of runs. 95 % intervals over runs."
+        f"{bench.seconds / 60:.0f} minutes of runs. 95 % intervals over runs."
     )
     for path in findings.write(out, f"{paper}-{study}" + ("-fast" if fast else ""), note):
         print(path)
