@@ -87,8 +87,8 @@ def figure2(bench: Bench, scale: Scale) -> Findings:
     return Findings(
         title="DreamFusion, Figure 2: sampling in pixels and by optimization",
         text=table("method", names, rows)
-        + "\n\nSampling at cfg 3, SDS at cfg 5 with t ~ U(.02, .98). Read by the judge; chroma is the mean of max - min "
-        "over rgb. SDS seeks modes: smooth and saturated.",
+        + "\n\nSampling at cfg 3, SDS at cfg 5 with t ~ U(.02, .98). Read by the judge; chroma is the mean of "
+        "max - min over rgb. SDS seeks modes: smooth and saturated.",
         values={label: dict(zip(names, row, strict=True)) for label, row in rows.items()},
         picture=labelled_sheet(torch.stack(pictures), labels, 6),
     )
