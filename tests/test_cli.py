@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,9 @@ def test_export(finished, tmp_path, form):
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     words = ["generate", "a red mushroom", "--steps", "40", *TINY]
     command = [sys.executable, "-m", "scorelift", *words, "--out", "cut"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A gate may run in the background, where Ctrl-C is ignored and children inherit that.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
     log = tmp_path / "cut" / "log.jsonl"
     while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 12):
         time.sleep(0.05)
