@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -75,6 +76,8 @@ def _dispatch(argv: list[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    # Before torch is loaded: its idle threads are not to keep the renderer's from their cores.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())

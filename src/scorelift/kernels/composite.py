@@ -12,6 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+SPENT = 1e-3
+"Share of light at which a ray ends: what lies behind is not seen."
+BETA = 10.0
+"How much harder the emptiness loss punishes thin fog than thick."
+
 
 def weights_dense(density: Float[Tensor, "rays n"], delta: Float[Tensor, "rays n"]) -> Float[Tensor, "rays n"]:
     """Weights of samples along rays; they sum to the ray's opacity.

@@ -23,7 +23,7 @@ class Adam:
 
     def build(self, groups: list[dict]) -> torch.optim.Optimizer:
         """The optimizer of parameter groups."""
-        return torch.optim.Adam(groups, betas=self.betas, eps=self.eps)
+        return torch.optim.Adam(groups, betas=self.betas, eps=self.eps, fused=True)
 
 
 @dataclass(frozen=True, kw_only=True)

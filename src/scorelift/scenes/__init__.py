@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.errors import bad
 from .background import Environment
-from .base import Render, Samples, Scene
+from .base import Render, Scene
 from .canvas import Canvas, CanvasConfig
 from .fields import Field
 from .mlp import MLPConfig, MLPField, Sky
@@ -12,7 +12,7 @@ from .volume import Volume
 from .voxels import VoxelConfig, VoxelField
 
 __all__ = [
-    "Canvas", "CanvasConfig", "Environment", "Field", "MLPConfig", "MLPField", "Render", "Samples", "Scene", "Volume",
+    "Canvas", "CanvasConfig", "Environment", "Field", "MLPConfig", "MLPField", "Render", "Scene", "Volume",
     "VoxelConfig", "VoxelField", "build_scene",
 ]  # fmt: skip
 

@@ -5,23 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError
 from ..core.lights import Lights, Shading
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The quadrature samples of a volume rendering, packed ray after ray, for regularizers."""
-
-    weight: Float[Tensor, " n"]
-    ray: Int[Tensor, " n"]
-    rays: int
-    facing: Float[Tensor, " n"] | None = None
-    "n . v: cosine between normal and viewing direction; positive where a surface faces away from the camera."
 
 
 @dataclass(frozen=True)
@@ -34,7 +23,10 @@ class Render:
     "Expected distance along the ray, over opaque parts; 0 where nothing is hit."
     normal: Float[Tensor, "b 3 h w"] | None = None
     "Expected world normal, of length at most the opacity."
-    samples: Samples | None = None
+    fog: Float[Tensor, "b 1 h w"] | None = None
+    "Sum of log(1 + 10 w) over the samples of weight w along the ray."
+    turned: Float[Tensor, "b 1 h w"] | None = None
+    "Sum of w max(0, n . v)^2, how much of what is seen faces away from the camera; w without gradient."
 
 
 class Scene(nn.Module, ABC):

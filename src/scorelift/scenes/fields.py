@@ -1,4 +1,7 @@
-"""What a volume is made of: a field of density and albedo, and the samples at which rays read it."""
+"""What a volume is made of: a field of density and albedo, the samples at which rays read it, and their sums.
+
+Ref: DreamFusion Sec. 3.1: Eq. 5 (quadrature), Eq. 7 (diffuse shading), normals from the density's gradient.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..core.errors import ScoreliftError
+from ..core.errors import ScoreliftError, bad
+from ..core.lights import Shading
+from ..kernels.composite import BETA, sum_packed, weights_packed
 
 
 class Lookup(ABC):
@@ -40,6 +46,35 @@ class March:
     lookup: Lookup
 
 
+@dataclass(frozen=True)
+class Rays:
+    """Rays, and the light each is lit by."""
+
+    origin: Float[Tensor, "r 3"]
+    direction: Float[Tensor, "r 3"]
+    "Unit vectors."
+    jitter: Float[Tensor, " r"]
+    "Where in their intervals a ray's samples lie, in [0, 1)."
+    light: Float[Tensor, "r 3"] | None = None
+    ambient: Float[Tensor, " r"] | None = None
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What rays gather from a field, before any background: sums over samples of weight w, depth t and normal n."""
+
+    colour: Float[Tensor, "r 3"]
+    opacity: Float[Tensor, " r"]
+    depth: Float[Tensor, " r"]
+    "Of w t."
+    fog: Float[Tensor, " r"]
+    "Of log(1 + 10 w)."
+    normal: Float[Tensor, "r 3"] | None = None
+    "Of w n."
+    turned: Float[Tensor, " r"] | None = None
+    "Of w max(0, n . v)^2, w without gradient."
+
+
 class Field(nn.Module, ABC):
     """Density and albedo as functions of position, inside a ball around the origin."""
 
@@ -62,6 +97,22 @@ class Field(nn.Module, ABC):
             jitter: where in their intervals a ray's samples lie, in [0, 1).
         """
 
+    def integrate(self, rays: Rays, shading: Shading) -> Sums:
+        """Quadrature along rays, the samples' colours as `shading` has them; normals unless it is "albedo"."""
+        count = len(rays.origin)
+        march = self.march(rays.origin, rays.direction, rays.jitter)
+        weight, _ = weights_packed(march.lookup.density(), march.delta, march.ray, count)
+        normal = march.lookup.normal() if shading != "albedo" else None
+        columns = [_colour(march, rays, shading, normal), torch.ones_like(march.depth)[:, None], march.depth[:, None]]
+        columns += [] if normal is None else [normal]
+        total = sum_packed(weight[:, None] * torch.cat(columns, -1), march.ray, count)
+        fog = sum_packed(torch.log1p(BETA * weight)[:, None], march.ray, count)[:, 0]
+        if normal is None:
+            return Sums(total[:, :3], total[:, 3], total[:, 4], fog)
+        facing = (normal * rays.direction[march.ray]).sum(-1)
+        turned = sum_packed((weight.detach() * facing.clamp_min(0).square())[:, None], march.ray, count)[:, 0]
+        return Sums(total[:, :3], total[:, 3], total[:, 4], fog, total[:, 5:], turned)
+
     @abstractmethod
     def groups(self, rate: float) -> list[dict]:
         """Every parameter, in optimizer groups with learning rates relative to `rate`."""
@@ -72,6 +123,20 @@ class Field(nn.Module, ABC):
 
     def update(self, step: int, progress: float) -> None:
         """Called before each step."""
+
+
+def _colour(march: March, rays: Rays, shading: Shading, normal: Tensor | None) -> Float[Tensor, "n 3"]:
+    """Colour of each sample under the chosen shading."""
+    if normal is None:
+        return march.lookup.albedo()
+    if shading == "normal":
+        return (normal + 1) / 2
+    if rays.light is None or rays.ambient is None:
+        raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+    toward = F.normalize(rays.light[march.ray] - march.xyz, dim=-1)
+    ambient = rays.ambient[march.ray]
+    shade = (ambient + (1 - ambient) * (normal * toward).sum(-1).clamp_min(0))[:, None]
+    return shade.expand(-1, 3) if shading == "textureless" else shade * march.lookup.albedo()
 
 
 def ball_span(

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..core.errors import ScoreliftError
-from .base import Render, Samples
-
-
-def _samples(render: Render, name: str) -> Samples:
-    if render.samples is None:
-        raise ScoreliftError(f"{name}: this scene has no samples along rays, so the {name} loss does not apply to it.")
-    return render.samples
+from .base import Render
 
 
 def opacity_loss(render: Render) -> Float[Tensor, ""]:
@@ -21,22 +14,22 @@ def opacity_loss(render: Render) -> Float[Tensor, ""]:
     return (render.opacity.square() + 0.01).sqrt().mean()
 
 
-def emptiness_loss(render: Render, beta: float = 10.0) -> Float[Tensor, ""]:
-    """Mean over rays of sum_i log(1 + beta w_i): punishes thin fog hardest.
+def emptiness_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over rays of sum_i log(1 + beta w_i), beta = 10: punishes thin fog hardest.
 
     Ref: SJC Eq. 26 averages over the N samples of a ray; here samples in skipped (empty) space add 0 to the sum, and
     the factor 1/N belongs to the loss weight.
     """
-    samples = _samples(render, "emptiness")
-    return torch.log1p(beta * samples.weight).sum() / samples.rays
+    if render.fog is None:
+        raise ScoreliftError("emptiness: this scene has no samples along rays, so the loss does not apply to it.")
+    return render.fog.mean()
 
 
 def orientation_loss(render: Render) -> Float[Tensor, ""]:
     """Mean over rays of sum_i stopgrad(w_i) max(0, n_i . v)^2. Ref: DreamFusion Eq. 10; Ref-NeRF Eq. 11."""
-    samples = _samples(render, "orientation")
-    if samples.facing is None:
-        raise ScoreliftError("orientation: normals were not rendered. Choose a shading that needs them.")
-    return (samples.weight.detach() * samples.facing.clamp_min(0).square()).sum() / samples.rays
+    if render.turned is None:
+        raise ScoreliftError("orientation: normals were not rendered. Choose a shading and a scene that have them.")
+    return render.turned.mean()
 
 
 def transmittance_loss(render: Render, target: float = 0.88) -> Float[Tensor, ""]:

@@ -1,0 +1,97 @@
+"""A voxel grid integrated along rays on a CPU, in one compiled pass each way.
+
+The reference is `Field.integrate` over the samples of `VoxelField.march`; tests hold this to its values and gradients.
+Rays are shared out among as many threads as torch uses; each adds gradients to records of its own.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
+from .voxel_records import PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
+
+__all__ = ["DEPTH", "FOG", "NORMAL", "OPACITY", "PLAIN", "SHADED", "TEXTURELESS", "TURNED", "Paths", "integrate"]
+
+
+class Paths(NamedTuple):
+    """Rays as the compiled passes read them: where they enter and leave the field, and the light of each."""
+
+    origin: Float[np.ndarray, "r 3"]
+    direction: Float[np.ndarray, "r 3"]
+    jitter: Float[np.ndarray, " r"]
+    near: Float[np.ndarray, " r"]
+    far: Float[np.ndarray, " r"]
+    light: Float[np.ndarray, "r 3"]
+    ambient: Float[np.ndarray, " r"]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def _share(work: Any) -> None:
+    """Run `work(part, parts)` for every part, one a thread."""
+    parts = torch.get_num_threads()
+    others = [_pool(parts).submit(work, part, parts) for part in range(1, parts)]
+    work(0, parts)
+    for other in others:
+        other.result()
+
+
+class _Integrate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, density: Tensor, features: Tensor, occupied: Any, paths: Paths, settings: Any) -> Tensor:
+        n, channels, mode = density.shape[0], features.shape[-1], settings[2]
+        raw, rays = density.detach().numpy().reshape(-1), len(paths.near)
+        flat = features.detach().numpy().reshape(-1, channels)
+        records = np.zeros((n**3, RECORD), np.float32)
+        _share(lambda *part: fill(n, raw, flat, mode, records, *part))
+        out = np.zeros((rays, SUMS), np.float32)
+        ctx.march = (n, channels, records, occupied, paths, *settings, out)
+        _share(lambda *part: forward(*ctx.march, *part))
+        ctx.raw, ctx.mode = raw, mode
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        n, channels, records = ctx.march[:3]
+        upstream = grad.contiguous().numpy()
+        to_records = np.empty((torch.get_num_threads(), *records.shape), np.float32)
+        _share(lambda *part: backward(*ctx.march, upstream, to_records[part[0]], *part))  # type: ignore[call-arg]
+        _share(lambda *part: add_up(n, ctx.raw, ctx.mode, to_records, *part))
+        to_density, to_features = np.empty((n, n, n, 1), np.float32), np.empty((n, n, n, channels), np.float32)
+        flat = to_density.reshape(-1), to_features.reshape(-1, channels)
+        _share(lambda *part: hand_out(n, ctx.mode, to_records[0], *flat, *part))
+        seen = ctx.mode != TEXTURELESS
+        return torch.from_numpy(to_density), torch.from_numpy(to_features) if seen else None, None, None, None
+
+
+def integrate(
+    density: Float[Tensor, "x y z 1"], features: Float[Tensor, "x y z c"], occupied: Bool[Tensor, "x y z"],
+    paths: Paths, *, delta: float, scale: float, mode: int, colourful: bool,
+) -> Float[Tensor, "r sums"]:  # fmt: skip
+    """Integrate raw density and feature grids over [-1, 1]^3 along rays; float32, on the CPU.
+
+    Args:
+        features: at most `FEATURES` channels.
+        delta: distance between samples.
+        scale: density = scale * softplus(raw).
+        mode: PLAIN, SHADED or TEXTURELESS.
+        colourful: whether features are colours, through a sigmoid.
+
+    Returns:
+        sums of w times features, then the columns OPACITY to NORMAL; differentiable in the grids, all but FOG_SLOPE.
+    """
+    settings = (np.float32(delta), np.float32(scale), mode, colourful)
+    return _Integrate.apply(density, features, occupied.numpy().reshape(-1), paths, settings)
