@@ -125,3 +125,31 @@ def test_a_camera_inside_the_sphere_sees_what_is_ahead():
     assert 1.0 < depth < 1.2  # the near side of the blob at the origin
     # Its opacity along the axis: 1 - exp(-5 * 0.2 * sqrt(2 pi)).
     assert float(render.opacity[0, 0, 8, 8].detach()) == pytest.approx(1 - math.exp(-math.sqrt(2 * math.pi)), abs=0.03)
+
+
+def test_empty_cells_are_skipped_and_found_again(generator):
+    """The map leaves out samples that hardly count, and follows a density that appears elsewhere."""
+    net = field(occupancy=16, density_bias=-9.0, fine_samples=0, coarse_samples=40, blob=40.0, blob_width=0.15)
+    scene, camera = Volume(net), RingSampler(count=1).ring()
+    background = torch.full((1, 3, 1, 1), 0.3)
+    with torch.no_grad():
+        whole = scene.render(camera, 16, background=background)
+        rays = (torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[-1.0, 0.0, 0.0]]), torch.tensor([0.5]))
+        assert len(net.march(*rays).ray) == 40
+        scene.update(0, 0.0)
+        assert 0 < float(net.occupancy.occupied.float().mean()) < 0.5
+        assert len(net.march(*rays).ray) < 30
+        skipped = scene.render(camera, 16, background=background)
+        assert float((whole.rgb - skipped.rgb).abs().max()) < 0.03
+        net.net.last.bias[0] = 9.0  # fog everywhere
+        scene.update(8, 0.1)
+        assert len(net.march(*rays).ray) < 30
+        scene.update(16, 0.1)
+        assert len(net.march(*rays).ray) == 40
+
+
+def test_the_map_is_part_of_the_state():
+    net, other = field(occupancy=8), field(occupancy=8)
+    net.occupancy.occupied[2] = False
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.occupancy.occupied, net.occupancy.occupied)

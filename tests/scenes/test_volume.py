@@ -60,9 +60,9 @@ def test_agrees_with_a_naive_loop():
     render = scene.render(camera, 10, background=torch.full((1, 3, 1, 1), 0.3, dtype=torch.float64))
     with torch.no_grad():
         rgb, alpha = naive_render(scene, camera, 10, 0.3)
-    # Samples behind 99.9 % of opacity are left out.
-    torch.testing.assert_close(render.rgb[0], rgb, atol=2e-3, rtol=0)
-    torch.testing.assert_close(render.opacity[0, 0], alpha, atol=2e-3, rtol=0)
+    # Samples behind 99.99 % of opacity are left out.
+    torch.testing.assert_close(render.rgb[0], rgb, atol=2e-4, rtol=0)
+    torch.testing.assert_close(render.opacity[0, 0], alpha, atol=2e-4, rtol=0)
 
 
 def straight(views: Cameras, size: int):
@@ -174,8 +174,9 @@ def test_jitter_moves_the_samples_of_its_ray():
     assert torch.equal(scene.render(camera, 8, jitter=jitter).rgb, middle)
     jitter[0, 4, 4] = 0.1
     moved = scene.render(camera, 8, jitter=jitter).rgb
-    assert bool((moved != middle).any(1)[0, 4, 4])
-    assert int((moved != middle).any(1).sum()) == 1
+    differs = ((moved - middle).abs() > 1e-12).any(1)  # sums over all rays share their rounding
+    assert bool(differs[0, 4, 4])
+    assert int(differs.sum()) == 1
 
 
 def test_the_next_stage_takes_the_field_over():

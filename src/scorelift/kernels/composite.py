@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-SPENT = 1e-3
+SPENT = 1e-4
 "Share of light at which a ray ends: what lies behind is not seen."
 BETA = 10.0
 "How much harder the emptiness loss punishes thin fog than thick."

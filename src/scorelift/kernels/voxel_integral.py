@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .composite import BETA, SPENT
 from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
 from .voxel_records import PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
 
@@ -93,5 +94,5 @@ def integrate(
     Returns:
         sums of w times features, then the columns OPACITY to NORMAL; differentiable in the grids, all but FOG_SLOPE.
     """
-    settings = (np.float32(delta), np.float32(scale), mode, colourful)
+    settings = (np.float32(delta), np.float32(scale), mode, colourful, np.float32(SPENT), np.float32(BETA))
     return _Integrate.apply(density, features, occupied.numpy().reshape(-1), paths, settings)

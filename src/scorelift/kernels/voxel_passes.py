@@ -14,7 +14,6 @@ import math
 import numpy as np
 from numba import njit
 
-from .composite import BETA, SPENT
 from .voxel_records import (
     FAST,
     FEATURES,
@@ -32,7 +31,7 @@ BLOCK = 64
 OPACITY, DEPTH, FOG, FOG_SLOPE, TURNED, NORMAL = range(FEATURES, FEATURES + 6)
 SUMS = NORMAL + 3
 "Columns of a ray's sums: features, then these; NORMAL is the first of three."
-_SPENT, _BETA, _STEEP, _TWO = np.float32(SPENT), np.float32(BETA), np.float32(15), np.float32(2)
+_STEEP, _TWO = np.float32(15), np.float32(2)
 _SHORT = np.float32(1e-4)  # normals shorter than this are not stretched to length 1
 _TINY = np.float32(1e-12)
 
@@ -102,7 +101,7 @@ def _light(here, place, light, ambient, toward):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def forward(n, channels, records, occupied, paths, delta, scale, mode, colourful, out, part, parts):
+def forward(n, channels, records, occupied, paths, delta, scale, mode, colourful, spent, beta, out, part, parts):
     half = HALF * np.float32(n - 1)
     at, weight, here = np.empty(8, np.int64), np.empty(8, np.float32), np.empty(RECORD, np.float32)
     place, toward = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -142,16 +141,33 @@ def forward(n, channels, records, occupied, paths, delta, scale, mode, colourful
                 total[m] += lit * feature
             total[OPACITY] += w
             total[DEPTH] += w * t
-            total[FOG_SLOPE] += w * _BETA / (ONE + _BETA * w)
-            foggy *= ONE + _BETA * w  # at most exp(BETA), as the weights sum to at most 1
+            total[FOG_SLOPE] += w * beta / (ONE + beta * w)
+            foggy *= ONE + beta * w  # at most exp(BETA), as the weights sum to at most 1
             transmitted *= passing
-            if transmitted <= _SPENT:
+            if transmitted <= spent:
                 break
         total[FOG] = math.log(foggy)
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def backward(n, channels, records, occupied, paths, delta, scale, mode, colourful, out, grad, to_records, part, parts):
+def backward(
+    n,
+    channels,
+    records,
+    occupied,
+    paths,
+    delta,
+    scale,
+    mode,
+    colourful,
+    spent,
+    beta,
+    out,
+    grad,
+    to_records,
+    part,
+    parts,
+):
     half = HALF * np.float32(n - 1)
     at, weight, here = np.empty(8, np.int64), np.empty(8, np.float32), np.empty(RECORD, np.float32)
     place, toward, spread = np.empty(3, np.float32), np.empty(3, np.float32), np.zeros(RECORD, np.float32)
@@ -184,7 +200,7 @@ def backward(n, channels, records, occupied, paths, delta, scale, mode, colourfu
             passing = math.exp(-delta * scale * softplus)
             w = transmitted * (ONE - passing)
             shade = ONE
-            u = g[OPACITY] + g[DEPTH] * t + g[FOG] * _BETA / (ONE + _BETA * w)
+            u = g[OPACITY] + g[DEPTH] * t + g[FOG] * beta / (ONE + beta * w)
             if mode != PLAIN:
                 shade, cosine, length = _light(here, place, paths.light[ray], paths.ambient[ray], toward)
             to_shade = NONE
@@ -218,5 +234,5 @@ def backward(n, channels, records, occupied, paths, delta, scale, mode, colourfu
             spread[0] = (transmitted * passing * u - rest) * delta * scale * grown / (ONE + grown)
             _scatter(to_records, at, weight, spread)
             transmitted *= passing
-            if transmitted <= _SPENT:
+            if transmitted <= spent:
                 break

@@ -3,8 +3,8 @@
 A record is eight numbers, so that interpolating or adding to one is a single instruction. `fill` makes records of the
 grids; `add_up` and `hand_out` bring the records of gradients that threads have gathered back to the grids.
 
-Compiled by numba at first use, in single precision, and kept on disk. Numba notices changes file by file: no compiled
-function here calls one of another file.
+Compiled by numba at first use, in single precision, and kept on disk. Numba notices changes only of the file in which a
+function stands: none here calls one of another file; whoever changes a constant of this one touches its users too.
 """
 
 from __future__ import annotations

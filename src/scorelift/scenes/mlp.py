@@ -19,6 +19,10 @@ from ..core.errors import check_choice, check_positive
 from ..core.schedules import Ramp, Schedule
 from ..kernels.composite import weights_dense
 from .fields import Field, Lookup, March, ball_span
+from .occupancy import Occupancy
+
+RENEW = 16
+"Steps between looks at where there is density."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class MLPConfig:
     normals: Literal["analytic", "differences"] = "analytic"
     "Normals from the gradient of the network, or from differences of density over `difference`: cheaper."
     difference: float = 0.01
+    occupancy: int = 0
+    "Cells along an edge of a map of where there is density; samples elsewhere are skipped. 0: none, as in the paper."
     environment: bool = True
     "Whether the background is a network of the ray's direction; else the recipe's backdrops."
     environment_width: int = 64
@@ -99,12 +105,15 @@ class MLPField(Field):
         self.detail = 2 * config.extent / (config.coarse_samples + config.fine_samples)
         self.net = ResidualMLP(6 * config.frequencies, config.width, config.blocks, 4)
         self.spread = config.spread.at(1.0)
+        self.occupancy = Occupancy(config.occupancy, config.extent) if config.occupancy else None
 
     def groups(self, rate: float) -> list[dict]:
         return [{"params": list(self.parameters()), "lr": rate}]
 
     def update(self, step: int, progress: float) -> None:
         self.spread = self.config.spread.at(progress)
+        if self.occupancy is not None and step % RENEW == 0:
+            self.occupancy.renew(lambda xyz: self.density_of(self.raw(xyz)[:, 0], xyz), self.detail)
 
     def raw(self, xyz: Float[Tensor, "n 3"]) -> Float[Tensor, "n 4"]:
         """The network's outputs: log density and raw albedo."""
@@ -138,8 +147,12 @@ class MLPField(Field):
         length = edges[:, 1:] - edges[:, :-1]
         depth = edges[:, :-1] + jitter[ray, None] * length
         flat_ray = ray.repeat_interleave(depth.shape[1])
-        xyz = origin[flat_ray] + depth.reshape(-1, 1) * direction[flat_ray]
-        return March(flat_ray, depth.reshape(-1), length.reshape(-1), xyz, MLPLookup(self, xyz))
+        depth, length = depth.reshape(-1), length.reshape(-1)
+        xyz = origin[flat_ray] + depth[:, None] * direction[flat_ray]
+        if self.occupancy is not None:
+            there = self.occupancy.at(xyz)
+            flat_ray, depth, length, xyz = (t[there] for t in (flat_ray, depth, length, xyz))
+        return March(flat_ray, depth, length, xyz, MLPLookup(self, xyz))
 
 
 def refine(
