@@ -9,6 +9,7 @@ from scorelift.core.samplers import (
     BackdropSampler,
     DreamFusionCameras,
     DreamFusionLights,
+    HemisphereSampler,
     LightSampler,
     OrbitSampler,
     RingSampler,
@@ -112,3 +113,16 @@ def test_dreamfusions_lights_as_stated(generator):
     side = torch.nn.functional.cosine_similarity(lights.position, cameras.position)
     assert float((side > 0).float().mean()) > 0.8  # "usually ends up on the same side"
     torch.testing.assert_close(lights.ambient, torch.full((N,), 0.1))
+
+
+def test_hemisphere_statistics(generator):
+    """Even over the upper half sphere: height and azimuth are uniform."""
+    cameras = HemisphereSampler().draw(N, generator)
+    position = cameras.position
+    torch.testing.assert_close(position.norm(dim=-1), torch.full((N,), 1.5), atol=1e-4, rtol=0)
+    assert float((torch.histc(position[:, 2] / 1.5, 8, 0, 1) / N - 1 / 8).abs().max()) < 0.015
+    assert float((torch.histc(cameras.azimuth_deg, 8, 0, 360) / N - 1 / 8).abs().max()) < 0.015
+    assert (float(cameras.fovy_deg.min()), float(cameras.fovy_deg.max())) == pytest.approx((40, 70), abs=0.1)
+    assert float(cameras.fovy_deg.mean()) == pytest.approx(55, abs=0.3)
+    _, forward = cameras.rays(1, 1)
+    torch.testing.assert_close(forward[:, 0, 0], -position / 1.5, atol=1e-4, rtol=0)

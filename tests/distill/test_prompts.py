@@ -53,6 +53,13 @@ def test_bare_phrases_are_the_papers_whatever_the_prior_knows():
     assert chosen(prior, terms.full) == ["x, side view", "x, side view", "x, overhead view"]
 
 
+def test_phrases_before_the_prompt_and_an_overhead_of_ones_own():
+    prior = Spelling(ViewWords())
+    prompts = ViewPrompts(prior, "a duck", choice="bare", place="before", overhead_deg=30.0)
+    terms = prompts.terms(cameras((0, 0), (29, 180), (31, 180)))
+    assert chosen(prior, terms.full) == ["front view of a duck", "back view of a duck", "overhead view of a duck"]
+
+
 def test_fine_phrases_tell_left_from_right():
     words = ViewWords(
         azimuths=("front", "front left", "left", "back left", "back", "back right", "right", "front right"),

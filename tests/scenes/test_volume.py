@@ -9,7 +9,14 @@ from scorelift.core.lights import Lights
 from scorelift.core.samplers import RingSampler
 from scorelift.kernels.composite import weights_packed
 from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
-from scorelift.scenes.losses import emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
+from scorelift.scenes.fields import box_span
+from scorelift.scenes.losses import (
+    centre_depth_loss,
+    emptiness_loss,
+    opacity_loss,
+    orientation_loss,
+    transmittance_loss,
+)
 
 
 def cameras(n=1) -> Cameras:
@@ -232,7 +239,63 @@ def test_orientation_does_not_shrink_the_object():
     assert float(by_normals.abs().sum()) > 0
 
 
-@pytest.mark.parametrize("bad", [{"resolution": 4}, {"step": 0.0}, {"density_scale": -1.0}])
+def test_a_box_ends_where_its_grid_ends():
+    origin = torch.tensor([[3.0, 0.0, 0.0], [3.0, 0.9, 0.9], [3.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 3.0, 3.0]])
+    direction = torch.tensor([[-1.0, 0, 0], [-1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [-1.0, -1, -1]])
+    direction = direction / direction.norm(dim=-1, keepdim=True)
+    near, far = box_span(origin, direction, 1.0)
+    torch.testing.assert_close(near[[0, 1, 3, 4]], torch.tensor([2.0, 2.0, 0.0, 2 * 3**0.5]))
+    torch.testing.assert_close(far[[0, 1, 3, 4]], torch.tensor([4.0, 4.0, 1.0, 4 * 3**0.5]))
+    assert float(far[2] - near[2]) == 0
+    corner = torch.tensor([[0.9, 0.9, 0.9]])
+    box, ball_ = (VoxelField(VoxelConfig(resolution=8, blob_depth=0.0, shape=s)) for s in ("box", "ball"))
+    assert float(box.at(corner).density()) > 0
+    assert float(ball_.at(corner).density()) == 0
+
+
+def test_a_learned_gain_scales_what_is_activated():
+    field = VoxelField(VoxelConfig(resolution=8, learned_gain=True, density_shift=-1.0, density_scale=2.0))
+    with torch.no_grad():
+        field.density.fill_(0.5)
+        field.log_gain.fill_(math.log(3.0))
+    density = field.at(torch.zeros(1, 3)).density()
+    assert float(density.detach()) == pytest.approx(2 * math.log(1 + math.exp(0.5)), rel=1e-5)
+    density.sum().backward()
+    assert float(field.log_gain.grad) == pytest.approx(2 * 1.5 / (1 + math.exp(-0.5)), rel=1e-5)
+    grouped = {id(p) for group in field.groups(1.0) for p in group["params"]}
+    assert grouped == {id(p) for p in field.parameters()}
+
+
+def shifted(offset: float) -> Volume:
+    scene = ball(24, 0.35)
+    cells = round(offset * 23 / 2)
+    with torch.no_grad():
+        scene.field.density.copy_(torch.roll(scene.field.density, cells, 1))
+    return scene
+
+
+def test_centre_depth_is_finite_and_prefers_the_middle():
+    camera = RingSampler(count=1, elevation_deg=0.0).ring()
+
+    def loss(scene: Volume) -> torch.Tensor:
+        return centre_depth_loss(scene.render(camera, 24), far=4.0)
+
+    empty = ball(24, -1.0)
+    centred, aside = loss(shifted(0.0)), loss(shifted(0.6))
+    assert float(centred.detach()) < float(aside.detach())
+    assert float(centred.detach()) < float(loss(empty).detach())
+    for scene in (shifted(0.0), shifted(0.6), empty, volume().float()):
+        loss(scene).backward()
+        assert bool(torch.isfinite(scene.field.density.grad).all())
+    thin = ball(24, -1.0)
+    with torch.no_grad():
+        thin.field.density.fill_(-4.0)
+    loss(thin).backward()
+    grad = thin.field.density.grad[..., 0]
+    assert float(grad[12, 12, 12]) < 0 < float(grad[12, 2, 12])  # descent fills the middle and clears the border
+
+
+@pytest.mark.parametrize("bad", [{"resolution": 4}, {"step": 0.0}, {"density_scale": -1.0}, {"blob_sharpness": -1.0}])
 def test_bad_configurations(bad):
     with pytest.raises(ScoreliftError, match=next(iter(bad))):
         VoxelConfig(**bad)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .cameras import Cameras, direction, fov_for_size, look_at, orbit
-from .errors import bad, check_range
+from .errors import bad, check_positive, check_range
 from .lights import Lights, Shading
 
 
@@ -201,3 +201,22 @@ class DreamFusionLights:
         toward = cameras.position + self.spread * torch.randn(n, 3, generator=generator)
         norm = self.norm[0] + (self.norm[1] - self.norm[0]) * torch.rand(n, 1, generator=generator)
         return Lights(norm * torch.nn.functional.normalize(toward, dim=-1), torch.full((n,), self.ambient))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HemisphereSampler:
+    """Cameras spread evenly over the upper half sphere, looking at the origin. Ref: SJC App. A3."""
+
+    distance: float = 1.5
+    fov_deg: tuple[float, float] = (40.0, 70.0)
+
+    def __post_init__(self) -> None:
+        _check_span("fov_deg", self.fov_deg, 1, 170)
+        check_positive("distance", self.distance)
+
+    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras."""
+        height, turn, zoom = torch.rand(3, n, generator=generator)
+        low, high = self.fov_deg
+        elevation = torch.rad2deg(torch.asin(height))
+        return orbit(elevation, 360 * turn, torch.full((n,), self.distance), low + (high - low) * zoom)

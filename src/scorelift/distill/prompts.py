@@ -2,10 +2,12 @@
 
 Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
 two interpolated. "bare" are the paper's own four (front, side, back, overhead) even where the prior knows finer ones.
+SJC App. A3 says them before the prompt, and "overhead" from 30 degrees on.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,13 +18,19 @@ from ..priors.base import Condition, Prior, ViewWords
 from .base import Terms
 
 Choice = Literal["nearest", "interpolated", "bare", "none"]
+Place = Literal["after", "before"]
 
 
 class ViewPrompts:
     """A prompt encoded once with every view phrase its prior knows."""
 
-    def __init__(self, prior: Prior, prompt: str, *, choice: Choice = "nearest", negative: str = "") -> None:
+    def __init__(
+        self, prior: Prior, prompt: str, *, choice: Choice = "nearest", negative: str = "", place: Place = "after",
+        overhead_deg: float | None = None,
+    ) -> None:  # fmt: skip
         self.words: ViewWords = ViewWords() if choice == "bare" else prior.view_words
+        if overhead_deg is not None:
+            self.words = replace(self.words, overhead_deg=overhead_deg)
         self.choice, self.prompt = choice, prompt
         phrases: dict[str, int] = {}
         for azimuth in range(len(self.words.azimuths)):
@@ -31,7 +39,8 @@ class ViewPrompts:
         if choice == "none":
             phrases = {}
         self.row = phrases
-        self.encoded = prior.encode_prompts([negative, prompt, *(f"{prompt}, {phrase}" for phrase in phrases)])
+        said = [f"{prompt}, {phrase}" if place == "after" else f"{phrase} of {prompt}" for phrase in phrases]
+        self.encoded = prior.encode_prompts([negative, prompt, *said])
 
     def terms(self, cameras: Cameras) -> Terms:
         """The prompt's conditions for each camera."""

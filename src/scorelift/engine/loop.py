@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError
 from ..distill.base import Terms
 from ..distill.prompts import ViewPrompts
@@ -16,7 +17,7 @@ from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene
 from ..scenes.base import Render
-from ..scenes.losses import emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
+from ..scenes.losses import centre_depth_loss, emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
 from .team import Team
 
 
@@ -49,8 +50,7 @@ class Loop:
         self.team = team or Team()
         self.mine = self.team.mine(stage.views)
         self.device = torch.device(device)
-        choice = stage.prompting
-        self.prompts = ViewPrompts(prior, prompt, choice=choice.choice, negative=choice.negative)
+        self.prompts = ViewPrompts(prior, prompt, **asdict(stage.prompting))
         self.optimizer = stage.optimizer.build(scene.groups(1.0))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
@@ -79,13 +79,14 @@ class Loop:
         stage, progress = self.stage, self.step / self.stage.steps
         generator = step_generator(self.seed, self.name, self.step)
         self.scene.update(self.step, progress)
-        render, terms = self._look(progress, generator)
+        cameras, render = self._look(progress, generator)
+        terms = self.prompts.terms(cameras)
 
         z = self.prior.encode(render.rgb)
         gradient, time = self._distill(z.detach(), terms, progress, generator)
         self._check("the distiller's gradient", gradient)
 
-        penalty = self._penalty(render, progress)
+        penalty = self._penalty(render, cameras, progress)
         self.optimizer.zero_grad(set_to_none=True)
         outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / len(z)]
         if penalty.requires_grad:
@@ -109,7 +110,7 @@ class Loop:
             opacity=float(render.opacity.detach().mean()),
         )
 
-    def _look(self, progress: float, generator: torch.Generator) -> tuple[Render, Terms]:
+    def _look(self, progress: float, generator: torch.Generator) -> tuple[Cameras, Render]:
         stage = self.stage
         cameras = stage.cameras.draw(stage.views, generator)
         lights = stage.lights.draw(cameras, generator).to(self.device)
@@ -122,7 +123,7 @@ class Loop:
             cameras[mine].to(self.device), stage.size, lights=lights[mine], shading=shading,
             background=None if learned else backdrop[mine], jitter=jitter[mine],
         )  # fmt: skip
-        return render, self.prompts.terms(cameras[mine])
+        return cameras[mine], render
 
     def _distill(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> tuple[Tensor, float]:
         """The distiller's gradient on z, averaged over the stage's noise draws, and the mean time of those."""
@@ -134,7 +135,7 @@ class Loop:
             time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
 
-    def _penalty(self, render: Render, progress: float) -> Tensor:
+    def _penalty(self, render: Render, cameras: Cameras, progress: float) -> Tensor:
         weights = self.stage.penalties
         total = torch.zeros((), device=self.device)
         if (w := weights.opacity.at(progress)) > 0:
@@ -145,6 +146,8 @@ class Loop:
             total = total + w * orientation_loss(render)
         if (w := weights.roughness.at(progress)) > 0:
             total = total + w * self.scene.roughness()
+        if (w := weights.centre_depth.at(progress)) > 0:
+            total = total + w * centre_depth_loss(render, float(cameras.position.norm(dim=-1).max()) + 1)
         if (w := weights.transmittance.at(progress)) > 0:
             total = total + w * transmittance_loss(render, weights.transmittance_target.at(progress))
         return total

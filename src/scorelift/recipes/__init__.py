@@ -10,10 +10,14 @@ from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamfusion import DreamFusion
 from .quick import Quick
+from .sjc import ScoreJacobianChaining
 
-RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, DreamFusion, CanvasRecipe)}
+RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, CanvasRecipe)}
 
-__all__ = ["RECIPES", "CanvasRecipe", "DreamFusion", "Quick", "Recipe", "Stage", "find_recipe", "recipe_from_json"]
+__all__ = [
+    "RECIPES", "CanvasRecipe", "DreamFusion", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
+    "recipe_from_json",
+]  # fmt: skip
 
 
 def find_recipe(name: str, preset: str | None = None) -> Recipe:

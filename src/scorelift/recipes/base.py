@@ -11,6 +11,7 @@ from ..core.samplers import (
     BackdropSampler,
     DreamFusionCameras,
     DreamFusionLights,
+    HemisphereSampler,
     LightSampler,
     OrbitSampler,
     RingSampler,
@@ -18,13 +19,14 @@ from ..core.samplers import (
 )
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
-from ..distill.noise import Times
+from ..distill.noise import Sigmas, Times
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
+from ..distill.sjc import SJC
 from ..scenes.canvas import CanvasConfig
 from ..scenes.mlp import MLPConfig
 from ..scenes.voxels import VoxelConfig
-from .optimizers import Adam, Optimizer, Shampoo
+from .optimizers import Adam, Adamax, Optimizer, Shampoo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Penalties:
     emptiness: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
     roughness: Schedule = Constant(0.0)
+    centre_depth: Schedule = Constant(0.0)
     transmittance: Schedule = Constant(0.0)
     transmittance_target: Schedule = Ramp(0.4, 0.88)
     "Share of the picture that is to stay empty."
@@ -46,6 +49,10 @@ class Prompting:
 
     choice: Literal["nearest", "interpolated", "bare", "none"] = "nearest"
     "View phrases: the nearest the prior knows, neighbours interpolated, only front, side, back and overhead, or none."
+    place: Literal["after", "before"] = "after"
+    'Where the phrase stands: "a duck, front view" or "front view of a duck".'
+    overhead_deg: float | None = None
+    "Elevation from which a view is an overhead one; None: the prior's."
     negative: str = ""
 
 
@@ -61,9 +68,9 @@ class Stage:
     "Cameras a step."
     draws: int = 1
     "Noise draws a camera: one render, so many estimates of its gradient, averaged."
-    noise: Times = Times()
-    distiller: SDS | DiffusionLoss | Similarity = SDS()
-    cameras: OrbitSampler | DreamFusionCameras | RingSampler = OrbitSampler()
+    noise: Times | Sigmas = Times()
+    distiller: SDS | SJC | DiffusionLoss | Similarity = SDS()
+    cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
     backdrops: BackdropSampler = BackdropSampler()
@@ -143,8 +150,8 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, Times, SDS, DiffusionLoss, Similarity, Adam, Shampoo, OrbitSampler,
-    DreamFusionCameras, RingSampler, LightSampler, DreamFusionLights, BackdropSampler, ShadingSampler, VoxelConfig,
-    MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
+    Penalties, Prompting, Stage, Finish, Times, Sigmas, SDS, SJC, DiffusionLoss, Similarity, Adam, Adamax, Shampoo,
+    OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights, BackdropSampler,
+    ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

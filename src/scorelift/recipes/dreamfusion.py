@@ -50,18 +50,18 @@ class DreamFusion(Recipe):
     @classmethod
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: network 128 -> 64 wide and 5 -> 3 blocks, 128 -> 48 samples a ray (those in empty space
-        skipped), 64 -> 32 pixels, 4 -> 2 views, 15,000 -> 1,500 steps; Adam at 2e-3 for Shampoo; cfg 101 -> 20;
+        skipped), 64 -> 32 pixels, 4 -> 1 views, 15,000 -> 2,000 steps; Adam at 2e-3 for Shampoo; cfg 101 -> 20;
         cameras as the embedded prior's.
         """
         return cls(
             field=Stage(
-                steps=1500,
+                steps=2000,
                 scene=MLPConfig(
                     width=64, blocks=3, coarse_samples=48, fine_samples=0, occupancy=32, normals="differences",
-                    environment=False, extent=1.0, density_bias=-3.0, blob=10.0, blob_width=0.3,
+                    environment=False, extent=1.0, density_bias=-3.0, blob=10.0,
                 ),
                 size=32,
-                views=2,
+                views=1,
                 cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
                 shading=ShadingSampler(albedo_until=0.1, shaded=0.5, textureless=0.3),
                 noise=Times(low=Constant(0.2), high=Ramp(0.95, 0.6)),

@@ -27,6 +27,19 @@ class Adam:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adamax:
+    """Adam with the largest recent gradient as its scale (Kingma & Ba 2015, Alg. 2). Ref: SJC App. A3."""
+
+    rate: Schedule = Constant(0.05)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def build(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """The optimizer of parameter groups."""
+        return torch.optim.Adamax(groups, betas=self.betas, eps=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shampoo:
     """Distributed Shampoo with DreamFusion's settings.
 
@@ -56,7 +69,7 @@ class Shampoo:
         )
 
 
-Optimizer = Adam | Shampoo
+Optimizer = Adam | Adamax | Shampoo
 
 
 class SafeShampoo(ScalableShampoo):

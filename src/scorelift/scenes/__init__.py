@@ -30,7 +30,7 @@ def build_scene(config: VoxelConfig | MLPConfig | CanvasConfig, previous: Scene 
     field = VoxelField(config)
     if isinstance(previous, Volume) and isinstance(previous.field, VoxelField):
         field.take(previous.field)
-    return Volume(field, Environment() if config.environment else None)
+    return Volume(field, Environment() if config.environment else None, config.environment_rate)
 
 
 def _network_scene(config: MLPConfig, previous: Scene | None) -> Volume:

@@ -148,3 +148,13 @@ def ball_span(
     half = reach.clamp_min(0).sqrt()
     near, far = (nearest - half).clamp_min(0), (nearest + half).clamp_min(0)
     return near, torch.where(reach > 0, far, near)
+
+
+def box_span(
+    origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], half: float
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """Distances at which rays enter and leave [-half, half]^3, in front of the origin; equal where they miss."""
+    safe = torch.where(direction.abs() < 1e-9, torch.full_like(direction, 1e-9), direction)
+    a, b = (-half - origin) / safe, (half - origin) / safe
+    near = torch.minimum(a, b).amax(-1).clamp_min(0)
+    return near, torch.maximum(torch.maximum(a, b).amin(-1), near)

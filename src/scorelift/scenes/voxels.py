@@ -6,7 +6,7 @@ Ref: SJC Sec. 4.2; post-activated density as in DVGO (Sun et al. 2022).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,29 +14,36 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..core.errors import bad, check_positive
+from ..core.errors import bad, check_choice, check_positive, check_range
 from ..core.lights import Shading
 from ..kernels.composite import SPENT, weights_packed
 from ..kernels.trilinear import corners, gather
-from .fields import Field, Lookup, March, Rays, Sums, ball_span
+from .fields import Field, Lookup, March, Rays, Sums, ball_span, box_span
 from .occupancy import neighbourhood
 
 
 @dataclass(frozen=True, kw_only=True)
 class VoxelConfig:
-    """A voxel field inside the unit ball."""
+    """A voxel field inside the unit ball, or the box around it."""
 
     resolution: int = 64
     "Voxels along an edge of [-1, 1]^3."
     density_scale: float = 30.0
-    "density = density_scale * softplus(raw)."
+    "density = density_scale * softplus(gain * raw + density_shift)."
+    density_shift: float = 0.0
+    learned_gain: bool = False
+    "Whether the gain is learned; else it is 1."
     blob_radius: float = 0.5
     "The field begins as a soft ball of this radius ..."
     blob_sharpness: float = 6.0
     "... raw = blob_sharpness * (1 - |x| / blob_radius), between -blob_depth and blob_depth."
     blob_depth: float = 4.0
     grey: float = 0.0
-    "Initial raw albedo; 0 is mid grey."
+    "Initial raw albedo; 0 is mid grey ..."
+    albedo_spread: float = 0.0
+    "... and the standard deviation around it, always the same numbers."
+    shape: Literal["ball", "box"] = "ball"
+    "Where the field ends: at the unit ball, or at the box the grid fills."
     step: float = 1.0
     "Distance between samples, in voxels."
     prune_from: float = 0.15
@@ -46,13 +53,18 @@ class VoxelConfig:
     albedo_rate: float = 1.0
     "Learning rate of the albedo, relative to the density's."
     environment: bool = False
-    "Whether the background is a learned panorama."
+    "Whether the background is a learned panorama ..."
+    environment_rate: float = 0.01
+    "... and its learning rate, relative to the density's."
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
             raise bad("resolution", expected="at least 8 voxels", got=self.resolution)
-        for name in ("density_scale", "blob_radius", "blob_sharpness", "step"):
+        for name in ("density_scale", "blob_radius", "step"):
             check_positive(name, getattr(self, name))
+        for name in ("blob_sharpness", "blob_depth", "albedo_spread"):
+            check_range(name, getattr(self, name), 0, 1e3)
+        check_choice("shape", self.shape, ("ball", "box"))
 
 
 class VoxelField(Field):
@@ -69,7 +81,9 @@ class VoxelField(Field):
         radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
         blob = (config.blob_sharpness * (1 - radius / config.blob_radius)).clamp(-config.blob_depth, config.blob_depth)
         self.density = nn.Parameter(blob[..., None].contiguous())
-        self.albedo = nn.Parameter(torch.full((n, n, n, 3), config.grey))
+        noise = torch.randn(n, n, n, 3, generator=torch.Generator().manual_seed(0))
+        self.albedo = nn.Parameter(config.grey + config.albedo_spread * noise)
+        self.log_gain = nn.Parameter(torch.zeros(())) if config.learned_gain else None
         self.register_buffer("occupied", torch.ones(n, n, n, dtype=torch.bool))
         self.detail = 2 / (n - 1)
 
@@ -83,10 +97,21 @@ class VoxelField(Field):
         return self.config.step * self.detail
 
     def groups(self, rate: float) -> list[dict]:
+        gain = [] if self.log_gain is None else [self.log_gain]
         return [
-            {"params": [self.density], "lr": rate},
+            {"params": [self.density, *gain], "lr": rate},
             {"params": [self.albedo], "lr": rate * self.config.albedo_rate},
         ]
+
+    def raw(self) -> Float[Tensor, "x y z 1"]:
+        """What is interpolated, then activated."""
+        gain, shift = self.log_gain, self.config.density_shift
+        raw = self.density if gain is None else self.density * gain.exp()
+        return raw + shift if shift else raw
+
+    def span(self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"]) -> tuple[Tensor, Tensor]:
+        """Distances at which rays enter and leave the field."""
+        return (ball_span if self.config.shape == "ball" else box_span)(origin, direction, self.extent)
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> None:
@@ -96,7 +121,7 @@ class VoxelField(Field):
 
     @torch.no_grad()
     def _renew_occupancy(self) -> None:
-        alpha = 1 - torch.exp(-self.delta * self.activate(self.density[..., 0]))
+        alpha = 1 - torch.exp(-self.delta * self.activate(self.raw()[..., 0]))
         self.occupied.copy_(neighbourhood(alpha) > self.config.prune_alpha)
 
     @torch.no_grad()
@@ -108,7 +133,7 @@ class VoxelField(Field):
             volume = F.interpolate(grid.permute(3, 0, 1, 2)[None], size, mode="trilinear", align_corners=True)
             return volume[0].permute(1, 2, 3, 0)
 
-        self.density.copy_(resize(other.density))
+        self.density.copy_(resize(other.raw()) - self.config.density_shift)
         self.albedo.copy_(resize(other.albedo))
         self._renew_occupancy()
 
@@ -118,7 +143,7 @@ class VoxelField(Field):
 
     def normal_grid(self) -> Float[Tensor, "x y z 3"]:
         """Unit normals, minus the normalized density gradient, at the voxels (central differences)."""
-        raw = self.density[None, None, ..., 0]
+        raw = self.raw()[None, None, ..., 0]
         padded = F.pad(raw, (1, 1, 1, 1, 1, 1), mode="replicate")[0, 0]
         gradient = torch.stack(
             [
@@ -135,7 +160,9 @@ class VoxelField(Field):
         return _Roughness.apply(self.density[..., 0])
 
     def at(self, xyz: Float[Tensor, "n 3"]) -> VoxelLookup:
-        return VoxelLookup(self, *corners(xyz, self.resolution), xyz.square().sum(-1) <= 1)
+        ball = self.config.shape == "ball"
+        inside = xyz.square().sum(-1) <= 1 if ball else (xyz.abs() <= 1).all(-1)
+        return VoxelLookup(self, *corners(xyz, self.resolution), inside)
 
     def march(
         self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], jitter: Float[Tensor, " r"]
@@ -146,7 +173,7 @@ class VoxelField(Field):
         delta = torch.full_like(depth, self.delta)
         index, weight = corners(xyz, self.resolution)
         with torch.no_grad():
-            density = self.activate(gather(self.density.detach(), index, weight)[:, 0])
+            density = self.activate(gather(self.raw().detach(), index, weight)[:, 0])
             seen = weights_packed(density, delta, ray, len(origin))[1] > SPENT
         ray, depth, delta, xyz, index, weight = (t[seen] for t in (ray, depth, delta, xyz, index, weight))
         return March(ray, depth, delta, xyz, VoxelLookup(self, index, weight))
@@ -159,12 +186,12 @@ class VoxelField(Field):
         from ..kernels import voxel_integral as kernel
 
         mode = {"albedo": kernel.PLAIN, "shaded": kernel.SHADED, "textureless": kernel.TEXTURELESS}[shading]
-        near, far = ball_span(rays.origin, rays.direction, self.extent)
+        near, far = self.span(rays.origin, rays.direction)
         light = near.new_zeros(0, 3) if rays.light is None else rays.light
         ambient = near.new_zeros(0) if rays.ambient is None else rays.ambient
         paths = (t.float().contiguous() for t in (rays.origin, rays.direction, rays.jitter, near, far, light, ambient))
         sums = kernel.integrate(
-            self.density, self.albedo, self.occupied, kernel.Paths(*(t.numpy() for t in paths)),
+            self.raw(), self.albedo, self.occupied, kernel.Paths(*(t.numpy() for t in paths)),
             delta=self.delta, scale=self.config.density_scale, mode=mode, colourful=True,
         )  # fmt: skip
         normal = turned = None
@@ -178,7 +205,7 @@ class VoxelField(Field):
         self, origin: Tensor, direction: Tensor, jitter: Tensor
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
         n = self.resolution
-        near, far = ball_span(origin, direction, self.extent)
+        near, far = self.span(origin, direction)
         ray = torch.nonzero(far > near)[:, 0]
         near, span = near[ray], (far - near)[ray]
         count = int(torch.ceil(span.max() / self.delta)) if len(ray) else 0
@@ -225,7 +252,7 @@ class VoxelLookup(Lookup):
         self.field, self.index, self.weight, self.inside = field, index, weight, inside
 
     def density(self) -> Float[Tensor, " n"]:
-        density = self.field.activate(gather(self.field.density, self.index, self.weight)[:, 0])
+        density = self.field.activate(gather(self.field.raw(), self.index, self.weight)[:, 0])
         return density if self.inside is None else density * self.inside
 
     def albedo(self) -> Float[Tensor, "n 3"]:
