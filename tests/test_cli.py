@@ -190,6 +190,31 @@ def test_the_canvas_recipe(tmp_path):
 
 
 @needs_weights
+def test_the_canvas_command(tmp_path):
+    words = (
+        "--distiller",
+        "sjc",
+        "--noise",
+        "random",
+        "--cfg",
+        "10",
+        "--pictures",
+        "2",
+        "--steps",
+        "3",
+        "--size",
+        "32",
+    )
+    result = scorelift("canvas", "a red mushroom", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    run = tmp_path / "runs" / "canvas-a-red-mushroom-0"
+    assert (run / "preview.png").exists()
+    config = (run / "config.json").read_text()
+    assert all(word in config for word in ('"SJC"', '"Times"', "10.0"))
+    refused(scorelift("canvas", "a red mushroom", "--cfg", "ten", cwd=tmp_path), "cfg")
+
+
+@needs_weights
 def test_samples(tmp_path):
     assert (
         scorelift("sample", "a red mushroom", "--n", "2", "--steps", "4", "--out", "s.png", cwd=tmp_path).returncode

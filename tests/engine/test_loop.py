@@ -128,7 +128,8 @@ def test_several_noise_draws_average_their_gradients():
 
     def gradients(draws):
         loop = Loop("only", ring_stage(size=8, draws=draws), build_scene(ring_stage().scene), prior, "toy", seed=0)
-        _, terms = loop._look(0.5, torch.Generator().manual_seed(0))
+        cameras, _ = loop._look(0.5, torch.Generator().manual_seed(0))
+        terms = loop.prompts.terms(cameras)
         generators = (torch.Generator().manual_seed(seed) for seed in range(64))
         return torch.stack([loop._distill(z, terms, 0.5, generator)[0] for generator in generators])
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..core.errors import ScoreliftError, bad
 from ..version import __version__
 from .options import Command, call, fill
-from .runs import export, generate, recipes, render, sample
+from .runs import canvas, export, generate, recipes, render, sample
 from .studies import reproduce
 from .world import (
     evaluate,
@@ -25,6 +25,7 @@ from .world import (
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
+    "canvas": canvas,
     "export": export,
     "render": render,
     "sample": sample,

@@ -59,6 +59,40 @@ def generate(argv: Sequence[str]) -> None:
     call(command, argv, "scorelift generate")
 
 
+def canvas(
+    prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "jacobian"] = "sds",
+    noise: Literal["annealed", "random"] = "annealed", cfg: float = 3.0,
+    kind: Literal["pixels", "mirror", "mlp"] = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
+    prior: str = "toybox", seed: int = 0, out: Path | None = None, resume: bool = False, quiet: bool = False,
+) -> None:  # fmt: skip
+    """Distil flat pictures instead of a scene, to see what a distiller and its noise do.
+
+    Args:
+        prompt: What to show.
+        distiller: Score distillation, perturb-and-average scores, or the diffusion loss with the network's Jacobian.
+        noise: Falling from much to little, or drawn anew each step.
+        cfg: Guidance scale.
+        kind: Free pixels, a picture whose right half mirrors the left, or a small network of the coordinates.
+        pictures: So many at once, side by side.
+        steps: Of the optimization.
+        size: Height and width the prior sees.
+        prior: Its name, or a weights file.
+        seed: Of everything random.
+        out: Folder of the run; default runs/canvas-<prompt>-<seed>.
+        resume: Continue the run in the folder.
+        quiet: Print nothing but errors.
+    """
+    from ..engine.generate import generate as run_it
+    from ..engine.run import slug
+    from ..recipes.canvas import study
+
+    recipe = study(distiller, noise, cfg, kind=kind, pictures=pictures, steps=steps, size=size)
+    where = out or Path("runs") / f"canvas-{slug(prompt)}-{seed}"
+    run = run_it(prompt, out=where, recipe=recipe, prior=prior, seed=seed, resume=resume, quiet=quiet)
+    if not quiet:
+        _report(run)
+
+
 def _report(run: Any) -> None:
     print(f"{run.path}  ({run.metrics['seconds']:.0f} s, seed {run.metrics['seed']})")
     for name in ("asset.glb", "turntable.mp4", "preview.png", "report.html"):

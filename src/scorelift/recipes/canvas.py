@@ -5,14 +5,17 @@ Ref: DreamFusion Fig. 2; SJC Sec. 4.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
+from ..core.errors import check_choice
 from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
-from ..distill.noise import annealed
+from ..distill.baselines import DiffusionLoss
+from ..distill.noise import Sigmas, Times, annealed
 from ..distill.sds import SDS
-from ..scenes.canvas import CanvasConfig
+from ..distill.sjc import SJC
+from ..scenes.canvas import CanvasConfig, Kind
 from .base import Prompting, Recipe, Stage
 from .optimizers import Adam
 
@@ -41,12 +44,35 @@ class CanvasRecipe(Recipe):
 
     def __post_init__(self) -> None:
         if isinstance(self.picture.scene, CanvasConfig) and self.picture.scene.pictures != self.picture.views:
-            scene = CanvasConfig(**{**self.picture.scene.__dict__, "pictures": self.picture.views})
-            object.__setattr__(self, "picture", Stage(**{**self.picture.__dict__, "scene": scene}))
+            scene = replace(self.picture.scene, pictures=self.picture.views)
+            object.__setattr__(self, "picture", replace(self.picture, scene=scene))
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
-        base = cls().picture
-        scene = CanvasConfig(kind="mirror" if name == "mirror" else "mlp", pictures=base.views)
-        rate = 0.03 if name == "mirror" else 0.005
-        return cls(picture=Stage(**{**base.__dict__, "scene": scene, "optimizer": Adam(rate=Constant(rate))}))
+        return cls(picture=on(cls().picture, "mirror" if name == "mirror" else "mlp"))
+
+
+def on(stage: Stage, kind: Kind) -> Stage:
+    """A canvas stage on another kind of picture, with the learning rate that suits it."""
+    rate = 0.005 if kind == "mlp" else 0.03
+    return replace(stage, scene=CanvasConfig(kind=kind, pictures=stage.views), optimizer=Adam(rate=Constant(rate)))
+
+
+def study(
+    distiller: Literal["sds", "sjc", "jacobian"], noise: Literal["annealed", "random"], cfg_scale: float, *,
+    kind: Kind = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
+) -> CanvasRecipe:  # fmt: skip
+    """The recipe with a distiller and a noise schedule to be looked at, as in SJC Sec. 5.1."""
+    check_choice("distiller", distiller, ("sds", "sjc", "jacobian"))
+    check_choice("noise", noise, ("annealed", "random"))
+    methods: dict[str, SDS | SJC | DiffusionLoss] = {
+        "sds": SDS(cfg_scale=cfg_scale, weighting="x0"),
+        "sjc": SJC(cfg_scale=cfg_scale),
+        "jacobian": DiffusionLoss(cfg_scale=cfg_scale),
+    }
+    stage = replace(
+        CanvasRecipe().picture,
+        steps=steps, size=size, views=pictures, distiller=methods[distiller],
+        noise=Sigmas() if noise == "annealed" else Times(),
+    )  # fmt: skip
+    return CanvasRecipe(picture=on(stage, kind))
