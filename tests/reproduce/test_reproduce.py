@@ -14,8 +14,8 @@ from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
 from scorelift.recipes import DreamFusion
 from scorelift.recipes.base import Finish
-from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, views
-from scorelift.reproduce.bench import table
+from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, sjc, views
+from scorelift.reproduce.bench import small, table
 from scorelift.scenes.voxels import VoxelConfig
 from scorelift.toybox.retriever import Retriever
 from scorelift.toybox.train import learn_tokenizer
@@ -38,27 +38,33 @@ def bench(tmp_path, monkeypatch):
     scorer = ToyboxScorer(Retriever(learn_tokenizer()).eval())
     for module in (assets, similarity):
         monkeypatch.setattr(module, "load_scorer", lambda _: scorer)
-    made = dreamfusion.small
-    monkeypatch.setattr(dreamfusion, "small", lambda stage, **k: shrunk(made(stage, **k)))
+    for module in (dreamfusion, sjc):
+        monkeypatch.setattr(module, "small", lambda recipe, changes, **k: shrunk(small(recipe, changes, **k)))
     said = views.said
     monkeypatch.setattr(views, "said", lambda way, **k: shrunk(said(way, **k)))
     monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
     monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
+    monkeypatch.setattr(sjc, "GUIDANCES", (0.0, 3.0))
     return Bench(tmp_path / "runs", device="cpu")
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"),
+    ("paper", "name", "rows"),
     [
-        ("figure2", ["ancestral sampling", "SDS, pixels", "SDS, mirrored"]),
-        ("table1", ["similarity (Dream Fields)", "SDS (DreamFusion)", "truth"]),
-        ("figure6", ["base", "+ ViewAug", "+ ViewDep", "+ Lighting", "+ Textureless", "truth"]),
-        ("figure9", ["2", "20"]),
-        ("views", [*views.WAYS, "truth"]),
+        ("dreamfusion", "figure2", ["ancestral sampling", "SDS, pixels", "SDS, mirrored"]),
+        ("dreamfusion", "table1", ["similarity (Dream Fields)", "SDS (DreamFusion)", "truth"]),
+        ("dreamfusion", "figure6", ["base", "+ ViewAug", "+ ViewDep", "+ Lighting", "+ Textureless", "truth"]),
+        ("dreamfusion", "figure9", ["2", "20"]),
+        ("dreamfusion", "views", [*views.WAYS, "truth"]),
+        ("sjc", "figure2", ["1", "2", "4", "8"]),
+        ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),
+        ("sjc", "figure6", ["sjc, small", "dreamfusion, small", "truth"]),
+        ("sjc", "figure7", ["none", "lambda 1e4", "lambda 2e5", "1e4, then 2e5 (ours)", "truth"]),
+        ("sjc", "figureA2", ["off", "on"]),
     ],
 )
-def test_a_study_writes_page_picture_and_values(bench, tmp_path, name, rows):
-    findings = STUDIES["dreamfusion"][name].make(bench, SCALE)
+def test_a_study_writes_page_picture_and_values(bench, tmp_path, paper, name, rows):
+    findings = STUDIES[paper][name].make(bench, SCALE)
     page, picture, values = findings.write(tmp_path / "results", name, "how it was made")
     assert list(json.loads(values.read_text())) == rows
     assert "how it was made" in page.read_text()
@@ -66,7 +72,7 @@ def test_a_study_writes_page_picture_and_values(bench, tmp_path, name, rows):
     assert findings.picture.std() > 5  # not blank
     made = sorted(path for path in bench.folder.rglob("metrics.json"))
     times = [path.stat().st_mtime_ns for path in made]
-    STUDIES["dreamfusion"][name].make(bench, SCALE)
+    STUDIES[paper][name].make(bench, SCALE)
     assert [path.stat().st_mtime_ns for path in made] == times  # finished runs are kept
 
 
@@ -93,7 +99,7 @@ def test_unknown_studies_are_refused(capsys):
 
 
 def test_a_damaged_run_is_not_taken_for_finished(bench):
-    run = bench.run("x", "a yellow duck", dreamfusion.small({}, steps=1, seed=0))
+    run = bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))
     (run.path / "config.json").write_text("{")
     with pytest.raises(ScoreliftError, match="damaged"):
-        bench.run("x", "a yellow duck", dreamfusion.small({}, steps=1, seed=0))
+        bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))

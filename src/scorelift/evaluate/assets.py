@@ -26,7 +26,7 @@ from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from .geometry import compare_geometry, compare_views
 from .janus import VIEWS, janus_score, ring_cameras
-from .retrieval import candidates, interval, retrieve
+from .retrieval import candidates, retrieve, summary
 
 MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
 BACKDROP = 0.85
@@ -97,17 +97,10 @@ def evaluate_runs(
     texts = scorer.embed_texts(choices)
     rows = [_marks(run, index, scorer, texts, judge, settings) for run, index in zip(runs, own, strict=True)]
     keys = [key for key in rows[0] if key not in ("run", "prompt", "recipe")]
-    means = {key: _mean([row[key] for row in rows if row[key] is not None]) for key in keys}
+    means = {key: summary([row[key] for row in rows if row[key] is not None]) for key in keys}
     truth = _truth_row([run.prompt for run in runs], own, scorer, texts, settings)
     header = {"scorer": scorer.name, "candidates": len(choices), "cameras": vars(settings.cameras), "judge": about}
     return {"settings": header, "truth": truth, "mean": means, "runs": rows}
-
-
-def _mean(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    mean, low, high = interval(values)
-    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}
 
 
 def _marks(run: Run, index: int, scorer: Scorer, texts: Tensor, judge: Judge, settings: Evaluation) -> dict[str, Any]:
@@ -147,7 +140,7 @@ def _truth_row(prompts: Sequence[str], own: Sequence[int], scorer: Scorer, texts
         found = retrieve(scorer.embed_pictures(pictures), texts, [index] * len(cameras))
         hits.append((float(found.r1.mean()), float(found.r10.mean())))
     r1, r10 = zip(*hits, strict=True)
-    return {"r1_shaded": _mean(r1), "r10_shaded": _mean(r10)}
+    return {"r1_shaded": summary(r1), "r10_shaded": summary(r10)}
 
 
 def _spec(prompt: str) -> Spec | None:

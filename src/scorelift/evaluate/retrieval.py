@@ -55,3 +55,11 @@ def interval(values: Sequence[float] | Tensor, draws: int = 2000, seed: int = 0)
     means = data[torch.randint(len(data), (draws, len(data)), generator=generator)].mean(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return float(data.mean()), low, high
+
+
+def summary(values: Sequence[float]) -> dict[str, float] | None:
+    """Mean and 95 % interval, for a table; None of no values."""
+    if not values:
+        return None
+    mean, low, high = interval(values)
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}

@@ -76,7 +76,7 @@ class ScoreJacobianChaining(Recipe):
                 steps=1200,
                 scene=replace(field.scene, resolution=64, step=1.0, shape="ball"),
                 cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-                noise=annealed(0.9, 0.5, 0.2),
+                noise=annealed(0.85, 0.5, 0.2),
                 prompting=Prompting(),
                 distiller=SJC(cfg_scale=15.0),
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from . import dreamfusion, sjc
 from .bench import Bench, Findings, Scale, Study
-from .dreamfusion import figure2, figure6, figure9, table1
 from .views import view_phrases
 
 KINDS = (
@@ -14,27 +14,27 @@ KINDS = (
 STUDIES: dict[str, dict[str, Study]] = {
     "dreamfusion": {
         "figure2": Study(
-            figure2,
+            dreamfusion.figure2,
             "ancestral sampling against SDS on free and on mirrored pixels",
             full=Scale(prompts=KINDS, seeds=(0, 1), steps=600),
             fast=Scale(prompts=KINDS[:4], seeds=(0,), steps=300),
         ),
         "table1": Study(
-            table1,
+            dreamfusion.table1,
             "R-Precision of SDS and of the CLIP-similarity baseline, beside the world's own pictures",
-            full=Scale(prompts=KINDS, seeds=(0, 1), steps=1500),
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
             fast=Scale(prompts=KINDS[:4], seeds=(0,), steps=400),
         ),
         "figure6": Study(
-            figure6,
+            dreamfusion.figure6,
             "base, + ViewAug, + ViewDep, + Lighting, + Textureless",
-            full=Scale(prompts=KINDS, seeds=(0, 1), steps=1500),
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
             fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=400),
         ),
         "figure9": Study(
-            figure9,
+            dreamfusion.figure9,
             "guidance weight against seed",
-            full=Scale(prompts=KINDS[:2], seeds=(0, 1, 2, 3), steps=1500),
+            full=Scale(prompts=KINDS[:2], seeds=(0, 1, 2, 3)),
             fast=Scale(prompts=KINDS[:1], seeds=(0, 1), steps=400),
         ),
         "views": Study(
@@ -43,7 +43,39 @@ STUDIES: dict[str, dict[str, Study]] = {
             full=Scale(prompts=KINDS[:8], seeds=(0, 1)),
             fast=Scale(prompts=KINDS[:5], seeds=(0,)),
         ),
-    }
+    },
+    "sjc": {
+        "figure2": Study(
+            sjc.figure2,
+            "the denoiser on a blob, without and with noise",
+            full=Scale(prompts=("",), seeds=tuple(range(16))),
+            fast=Scale(prompts=("",), seeds=(0, 1, 2, 3)),
+        ),
+        "figure4": Study(
+            sjc.figure4,
+            "annealed against random noise on pixels, without prompt and at two guidance scales",
+            full=Scale(prompts=KINDS[:6], seeds=(0, 1), steps=600),
+            fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=300),
+        ),
+        "figure6": Study(
+            sjc.figure6,
+            "beside the dreamfusion recipe",
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
+            fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=600),
+        ),
+        "figure7": Study(
+            sjc.figure7,
+            "the emptiness loss: none, weak, strong, scheduled",
+            full=Scale(prompts=KINDS[:6], seeds=(0, 1)),
+            fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=600),
+        ),
+        "figureA2": Study(
+            sjc.figure_a2,
+            "the centre-depth loss off and on",
+            full=Scale(prompts=KINDS[:6], seeds=(0, 1)),
+            fast=Scale(prompts=KINDS[:3], seeds=(0,), steps=600),
+        ),
+    },
 }
 
 __all__ = ["KINDS", "STUDIES", "Bench", "Findings", "Scale", "Study"]

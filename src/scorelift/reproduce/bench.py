@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,13 @@ class Scale:
     def cases(self) -> list[tuple[str, int]]:
         """Prompt and seed of each run."""
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+def small(recipe: type[Recipe], changes: dict[str, Any], *, steps: int | None, seed: int) -> Recipe:
+    """The `small` preset of a recipe of one stage, with fields of the stage replaced; `steps` None for its own."""
+    preset = recipe.preset("small")
+    ((name, stage),) = preset.stages().items()
+    return replace(preset.with_stages({name: replace(stage, steps=steps or stage.steps, **changes)}), seed=seed)
 
 
 class Bench:

@@ -21,36 +21,18 @@ from ..distill.noise import Times
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..engine.run import Run, final_scene
-from ..evaluate.assets import Cameras30, Evaluation, evaluate_runs, look
 from ..evaluate.prior import draw_samples
-from ..evaluate.retrieval import interval
+from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior
-from ..recipes import CanvasRecipe, DreamFusion, Recipe
+from ..recipes import CanvasRecipe, DreamFusion
 from ..recipes.base import Penalties, Prompting
-from ..scenes import Volume
 from ..scenes.canvas import Canvas
 from ..toybox.grammar import parse
 from ..toybox.judge import judge_pictures, load_judge
-from .bench import Bench, Findings, Scale, table
+from .bench import Bench, Findings, Scale, small, table
+from .measures import FRONT_LEFT, compared, rendered
 
 GUIDANCES = (2.0, 5.0, 10.0, 20.0, 50.0, 101.0)
-FRONT_LEFT, BACK_RIGHT = 1, 5
-"""Of the eight azimuths of `Cameras30`."""
-
-
-def small(stage: dict[str, Any], *, steps: int | None, seed: int) -> Recipe:
-    """The `small` preset with fields of its stage replaced."""
-    recipe = DreamFusion.preset("small")
-    (field,) = recipe.stages().values()
-    return replace(recipe.with_stages({"field": replace(field, steps=steps or field.steps, **stage)}), seed=seed)
-
-
-def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)) -> list[Tensor]:
-    """Pictures (3, 64, 64) of a run's scene at 30 degrees of elevation."""
-    scene = final_scene(run)
-    assert isinstance(scene, Volume)
-    cameras = Cameras30().ring()[torch.tensor(azimuths)]
-    return list(look(scene, cameras, 64, mode))  # type: ignore[arg-type]
 
 
 def figure2(bench: Bench, scale: Scale) -> Findings:
@@ -77,9 +59,9 @@ def figure2(bench: Bench, scale: Scale) -> Findings:
         seen = judge_pictures(judge, torch.stack(pictures))
         chroma = [float((p.amax(0) - p.amin(0)).mean()) for p in pictures]
         rows[label] = [
-            _interval([float(a == b) for a, b in zip(seen.object, kinds, strict=True)]),
-            _interval([float(a == b) for a, b in zip(seen.colour, colours, strict=True)]),
-            _interval(chroma),
+            summary([float(a == b) for a, b in zip(seen.object, kinds, strict=True)]),
+            summary([float(a == b) for a, b in zip(seen.colour, colours, strict=True)]),
+            summary(chroma),
         ]
     names = ["object as asked", "colour as asked", "chroma"]
     pictures = [columns[label][i] for i in range(len(kinds)) for label in columns]
@@ -139,14 +121,16 @@ def figure9(bench: Bench, scale: Scale) -> Findings:
         hits, chroma = [], []
         for prompt, seed in scale.cases:
             distiller = SDS(cfg_scale=cfg, weighting="sigma2")
-            run = bench.run(f"cfg-{cfg:g}", prompt, small({"distiller": distiller}, steps=scale.steps, seed=seed))
+            run = bench.run(
+                f"cfg-{cfg:g}", prompt, small(DreamFusion, {"distiller": distiller}, steps=scale.steps, seed=seed)
+            )
             views = rendered(run, "albedo", tuple(range(8)))
             kind = parse(prompt).spec.kind
             hits.append(sum(seen == kind for seen in judge_pictures(judge, torch.stack(views)).object) / 8)
             chroma.append(float(torch.stack([p.amax(0) - p.amin(0) for p in views]).mean()))
             pictures.append(views[FRONT_LEFT])
             labels.append(f"cfg {cfg:g}, {prompt}, seed {seed}")
-        values[f"{cfg:g}"] = [_interval(hits), _interval(chroma)]
+        values[f"{cfg:g}"] = [summary(hits), summary(chroma)]
     names = ["object as asked", "chroma"]
     return Findings(
         title="DreamFusion, Figure 9: guidance weight and seed",
@@ -158,28 +142,6 @@ def figure9(bench: Bench, scale: Scale) -> Findings:
 
 def _runs(bench: Bench, scale: Scale, variants: Mapping[str, dict[str, Any]]) -> dict[str, list[Run]]:
     """Every prompt and seed with every variant of the `small` preset."""
-    return bench.grid(scale, {label: partial(small, stage, steps=scale.steps) for label, stage in variants.items()})
-
-
-def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
-    """Retrieval in three render types, the Janus score and distance to the truth of each group of runs."""
-    keys = ("r1_albedo", "r1_shaded", "r1_textureless", "object", "janus", "chamfer")
-    results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items()}
-    truth = next(iter(results.values()))["truth"]
-    rows = {label: [result["mean"][key] for key in keys] for label, result in results.items()}
-    rows["the world's own pictures"] = [None, truth["r1_shaded"], None, None, None, None]
-    modes = ("albedo", "shaded", "textureless")
-    first = {label: group[0] for label, group in runs.items()}
-    pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]
-    labels = [f"{label}, {mode}" for label in first for mode in modes for _ in range(2)]
-    return Findings(
-        title=title,
-        text=table("method", keys, rows) + note,
-        values={label: result["mean"] for label, result in results.items()} | {"truth": truth},
-        picture=labelled_sheet(torch.stack(pictures), labels, 6),
+    return bench.grid(
+        scale, {label: partial(small, DreamFusion, stage, steps=scale.steps) for label, stage in variants.items()}
     )
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    mean, low, high = interval(values)
-    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}

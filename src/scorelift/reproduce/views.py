@@ -14,7 +14,7 @@ from ..recipes import Quick, Recipe
 from ..recipes.base import Prompting
 from ..toybox.judge import load_judge
 from .bench import Bench, Findings, Scale
-from .dreamfusion import compared
+from .measures import compared
 
 PERP_NEG = 1.0
 WAYS: dict[str, tuple[Prompting, float]] = {

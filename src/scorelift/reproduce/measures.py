@@ -1,0 +1,42 @@
+"""How groups of runs are measured and shown beside each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..core.pictures import labelled_sheet
+from ..engine.run import Run, final_scene
+from ..evaluate.assets import Cameras30, Evaluation, evaluate_runs, look
+from ..scenes import Volume
+from .bench import Findings, table
+
+FRONT_LEFT, BACK_RIGHT = 1, 5
+"""Of the eight azimuths of `Cameras30`."""
+
+
+def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)) -> list[Tensor]:
+    """Pictures (3, 64, 64) of a run's scene at 30 degrees of elevation."""
+    scene = final_scene(run)
+    assert isinstance(scene, Volume)
+    cameras = Cameras30().ring()[torch.tensor(azimuths)]
+    return list(look(scene, cameras, 64, mode))  # type: ignore[arg-type]
+
+
+def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
+    """Retrieval in three render types, the Janus score and distance to the truth of each group of runs."""
+    keys = ("r1_albedo", "r1_shaded", "r1_textureless", "object", "janus", "chamfer")
+    results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items()}
+    truth = next(iter(results.values()))["truth"]
+    rows = {label: [result["mean"][key] for key in keys] for label, result in results.items()}
+    rows["the world's own pictures"] = [None, truth["r1_shaded"], None, None, None, None]
+    modes = ("albedo", "shaded", "textureless")
+    first = {label: group[0] for label, group in runs.items()}
+    pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]
+    labels = [f"{label}, {mode}" for label in first for mode in modes for _ in range(2)]
+    return Findings(
+        title=title,
+        text=table("method", keys, rows) + note,
+        values={label: result["mean"] for label, result in results.items()} | {"truth": truth},
+        picture=labelled_sheet(torch.stack(pictures), labels, 6),
+    )
