@@ -48,7 +48,7 @@ def refused(result: subprocess.CompletedProcess, *parts: str) -> None:
 def test_version_help_and_lists(tmp_path):
     assert scorelift("--version", cwd=tmp_path).stdout.startswith("scorelift 0.")
     assert "generate" in scorelift("--help", cwd=tmp_path).stdout
-    assert "--coarse.distiller.cfg-scale" in scorelift("generate", "--help", cwd=tmp_path).stdout
+    assert "--shape.distiller.cfg-scale" in scorelift("generate", "--help", cwd=tmp_path).stdout
     assert "--picture.scene.kind" in scorelift("generate", "x", "--recipe", "canvas", "--help", cwd=tmp_path).stdout
     assert "--preset draft" in scorelift("recipes", cwd=tmp_path).stdout
     assert "mushroom" in scorelift("toybox", "words", cwd=tmp_path).stdout
@@ -69,7 +69,7 @@ def test_importing_is_light(tmp_path):
         (["generate", "a red duck", "--steps", "0"], ["steps", "at least 1", "got 0"]),
         (["generate", "a red duck", "--steps", "many"], ["steps"]),
         (["generate", "a red duck", "--stepz", "3"], ["stepz"]),
-        (["generate", "a red duck", "--coarse.views", "-1"], ["views"]),
+        (["generate", "a red duck", "--shape.views", "-1"], ["views"]),
         (["generate", "a red duck", "--prior", "imagen"], ["prior", "toybox"]),
         (["generate", "a red duck", "--device", "tpu"], ["device"]),
         (["generate"], ["PROMPT"]),
@@ -120,8 +120,8 @@ def test_a_run_leaves_all_its_outputs(finished):
     } == names
     assert len(from_glb((finished / "asset.glb").read_bytes()).faces) > 50
     log = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
-    assert [(e["stage"], e["step"]) for e in log] == [("coarse", i + 1) for i in range(6)] + [
-        ("fine", i + 1) for i in range(6)
+    assert [(e["stage"], e["step"]) for e in log] == [("shape", i + 1) for i in range(6)] + [
+        ("surface", i + 1) for i in range(6)
     ]
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["seed"] == 0

@@ -15,7 +15,7 @@ def test_every_recipe_and_preset_comes_back(name):
 
 def test_unknown_fields_and_classes_are_refused():
     value = to_json(find_recipe("quick"))
-    value["coarse"]["stepz"] = 3
+    value["shape"]["stepz"] = 3
     with pytest.raises(ScoreliftError, match="stepz"):
         recipe_from_json(value)
     with pytest.raises(ScoreliftError, match="Nonsense"):

@@ -1,8 +1,8 @@
 """`quick`, the default: the best asset per second with the embedded prior on two CPU cores.
 
-Ours. Score distillation in x0 form with annealed noise: each step pulls a render toward the prior's guess of the clean
-picture at a noise level that falls from almost pure noise to almost none, coarse pictures and voxels first, fine ones
-after. Annealing as in SJC's 2-D study (their Sec. 4.1) and DreamTime (Huang et al. 2023).
+Ours. First perturb-and-average scores into unlit, soft voxels, which settle the shape; then score distillation in x0
+form under lights, which settles the surface and takes the shade out of the colours. Noise falls in each stage, as in
+SJC's 2-D study (their Sec. 5.1) and DreamTime (Huang et al. 2023), and emptiness grows, as in SJC (their Sec. 4.2).
 """
 
 from __future__ import annotations
@@ -11,46 +11,48 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..core.samplers import OrbitSampler, ShadingSampler
-from ..core.schedules import Constant, Ramp
+from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import annealed
 from ..distill.sds import SDS
+from ..distill.sjc import SJC
 from ..scenes.voxels import VoxelConfig
 from .base import Penalties, Recipe, Stage
-from .optimizers import Adam
+from .optimizers import Adamax
+
+VOXELS = VoxelConfig(
+    resolution=64, density_scale=1.0, density_shift=-1.0, learned_gain=True, blob_sharpness=0.0, prune_from=0.1
+)  # fmt: skip
+"""Thin grey fog everywhere, as SJC begins: what is to be stands out of it, nothing has to be carved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quick(Recipe):
-    """Two stages on a voxel field: 32 x 32 renders, then 64 x 64."""
+    """Two stages on one voxel field: its shape unlit, then its surface lit."""
 
     name: ClassVar[str] = "quick"
-    summary: ClassVar[str] = "annealed SDS into voxels, coarse to fine; the default, about a minute on two CPU cores"
+    summary: ClassVar[str] = "annealed scores into voxels, unlit, then lit; the default, half a minute on two CPU cores"
     presets: ClassVar[dict[str, str]] = {"draft": "a third of the steps", "long": "three times the steps"}
 
-    coarse: Stage = Stage(
-        steps=300,
-        scene=VoxelConfig(resolution=40, blob_depth=6.0),
-        size=32,
-        views=2,
-        noise=annealed(0.94, 0.65, 0.1),
-        distiller=SDS(cfg_scale=12.0, weighting="x0"),
+    shape: Stage = Stage(
+        steps=450,
+        scene=VOXELS,
+        noise=annealed(0.85, 0.5, 0.2),
+        distiller=SJC(cfg_scale=15.0),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-        shading=ShadingSampler(albedo_until=0.2, shaded=0.8, textureless=0.2),
-        penalties=Penalties(emptiness=Ramp(0.005, 0.025)),
-        optimizer=Adam(rate=Constant(0.08)),
+        shading=ShadingSampler(shaded=0.0),
+        penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.035))),
+        optimizer=Adamax(rate=Constant(0.05)),
     )
-    fine: Stage = Stage(
+    surface: Stage = Stage(
         steps=250,
-        scene=VoxelConfig(resolution=64, prune_from=0.0),
-        size=64,
-        views=1,
-        noise=annealed(0.8, 0.5, 0.1),
+        scene=replace(VOXELS, prune_from=0.0),
+        noise=annealed(0.75, 0.45, 0.1),
         distiller=SDS(cfg_scale=8.0, weighting="x0"),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-        # Always lit: the prior has seen lit toys only, and would paint the shade of an unlit one into its albedo.
+        # Always lit: the prior has seen lit toys only, and paints the shade of an unlit one into its albedo.
         shading=ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.1),
-        penalties=Penalties(emptiness=Constant(0.025), roughness=Constant(0.002)),
-        optimizer=Adam(rate=Ramp(0.06, 0.02)),
+        penalties=Penalties(emptiness=Constant(0.014)),
+        optimizer=Adamax(rate=Ramp(0.04, 0.02)),
     )
 
     @classmethod

@@ -65,19 +65,21 @@ class ScoreJacobianChaining(Recipe):
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
-        """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 10,000 -> 1,200
-        steps, cfg 101 -> 15; as the embedded prior likes it, noise falls, and cameras and view phrases are its own.
+        """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 10,000 -> 600
+        steps, cfg 101 -> 15, lambda_2 2e5 -> 8e4; as the embedded prior likes it, noise falls, colours begin grey, and
+        cameras and view phrases are its own.
         """
         field = cls().field
         assert isinstance(field.scene, VoxelConfig)
         return cls(
             field=replace(
                 field,
-                steps=1200,
-                scene=replace(field.scene, resolution=64, step=1.0, shape="ball"),
+                steps=600,
+                scene=replace(field.scene, resolution=64, step=1.0, shape="ball", albedo_spread=0.0),
                 cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
                 noise=annealed(0.85, 0.5, 0.2),
                 prompting=Prompting(),
                 distiller=SJC(cfg_scale=15.0),
+                penalties=replace(field.penalties, emptiness=Steps((0.0, 0.5), (emptiness(1e4), emptiness(8e4)))),
             )
         )
