@@ -56,7 +56,7 @@ def scene(kind: str, resolution: int) -> VoxelField:
         if kind == "random":
             field.density.normal_()
         if kind == "converged":
-            field.density.copy_((40 * (0.55 - radius)).clamp(-12, 6))
+            field.density.copy_((40 * (0.55 - radius)).clamp(-18, 6))
             field.update(0, 1.0)
     return field
 
@@ -103,7 +103,7 @@ def main() -> None:
         for form in FORMS:
             row, sums = measure(form, field, args.repeat)
             first = first or (row["step"], sums)
-            apart = float((sums.colour - first[1].colour).abs().max())
+            apart = float((sums.colour - first[1].colour).detach().abs().max())
             rows.append({"scene": kind, "form": form, **row, "faster": first[0] / row["step"], "apart": apart})
             figures = "".join(f"{row[p]:14.1f}" for p in (*PARTS, "step"))
             print(f"{kind:11}{form:10}{figures}{rows[-1]['faster']:9.1f}{apart:10.1e}")

@@ -17,6 +17,7 @@ from scorelift.scenes.losses import (
     orientation_loss,
     transmittance_loss,
 )
+from scorelift.scenes.occupancy import grown
 
 
 def cameras(n=1) -> Cameras:
@@ -264,6 +265,12 @@ def test_a_learned_gain_scales_what_is_activated():
     assert float(field.log_gain.grad) == pytest.approx(2 * 1.5 / (1 + math.exp(-0.5)), rel=1e-5)
     grouped = {id(p) for group in field.groups(1.0) for p in group["params"]}
     assert grouped == {id(p) for p in field.parameters()}
+
+
+def test_a_mask_grows_by_its_neighbours(generator):
+    mask = torch.rand(7, 8, 9, generator=generator) < 0.02
+    pooled = torch.nn.functional.max_pool3d(mask[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0
+    assert torch.equal(grown(mask), pooled)
 
 
 def shifted(offset: float) -> Volume:

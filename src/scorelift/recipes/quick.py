@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import OrbitSampler, ShadingSampler
+from ..core.samplers import BackdropSampler, OrbitSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import annealed
 from ..distill.sds import SDS
@@ -23,6 +23,9 @@ VOXELS = VoxelConfig(
     resolution=64, density_scale=1.0, density_shift=-1.0, learned_gain=True, blob_sharpness=0.0, prune_from=0.1
 )  # fmt: skip
 """Thin grey fog everywhere, as SJC begins: what is to be stands out of it, nothing has to be carved."""
+
+BACKDROPS = BackdropSampler(grey=(0.25, 0.75))
+"""Not as bright as the prior knows them, for before white nothing white is seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,8 @@ class Quick(Recipe):
         distiller=SJC(cfg_scale=15.0),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
         shading=ShadingSampler(shaded=0.0),
-        penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.035))),
+        backdrops=BACKDROPS,
+        penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.02))),
         optimizer=Adamax(rate=Constant(0.05)),
     )
     surface: Stage = Stage(
@@ -51,7 +55,8 @@ class Quick(Recipe):
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
         # Always lit: the prior has seen lit toys only, and paints the shade of an unlit one into its albedo.
         shading=ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.1),
-        penalties=Penalties(emptiness=Constant(0.014)),
+        backdrops=BACKDROPS,
+        penalties=Penalties(emptiness=Constant(0.008)),
         optimizer=Adamax(rate=Ramp(0.04, 0.02)),
     )
 

@@ -7,18 +7,19 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 EMPTY = 0.01
 "A cell is empty when a step through the densest of its neighbourhood stops less light than this."
 
 
-def neighbourhood(values: Float[Tensor, "x y z"]) -> Float[Tensor, "x y z"]:
-    """The largest value of each cell and its 26 neighbours."""
-    near = values[None, None]
-    for window in ((3, 1, 1), (1, 3, 1), (1, 1, 3)):  # one axis at a time: the same as 3 x 3 x 3 at once
-        near = F.max_pool3d(near, window, stride=1, padding=tuple(w // 2 for w in window))
-    return near[0, 0]
+def grown(mask: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
+    """The mask and the 26 neighbours of its cells, one axis after the other."""
+    for axis, length in enumerate(mask.shape):
+        wider = mask.clone()
+        wider.narrow(axis, 1, length - 1).logical_or_(mask.narrow(axis, 0, length - 1))
+        wider.narrow(axis, 0, length - 1).logical_or_(mask.narrow(axis, 1, length - 1))
+        mask = wider
+    return mask
 
 
 class Occupancy(nn.Module):
@@ -40,7 +41,7 @@ class Occupancy(nn.Module):
         axis = (torch.arange(self.cells, device=self.occupied.device) + 0.5) * (2 / self.cells) - 1
         centres = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3) * self.extent
         alpha = 1 - torch.exp(-delta * density(centres))
-        self.occupied.copy_(neighbourhood(alpha.view_as(self.occupied)) > EMPTY)
+        self.occupied.copy_(grown(alpha.view_as(self.occupied) > EMPTY))
 
     def at(self, xyz: Float[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
         """Whether points lie in occupied cells."""

@@ -19,7 +19,7 @@ from ..core.lights import Shading
 from ..kernels.composite import SPENT, weights_packed
 from ..kernels.trilinear import corners, gather
 from .fields import Field, Lookup, March, Rays, Sums, ball_span, box_span
-from .occupancy import neighbourhood
+from .occupancy import grown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class VoxelField(Field):
     @torch.no_grad()
     def _renew_occupancy(self) -> None:
         alpha = 1 - torch.exp(-self.delta * self.activate(self.raw()[..., 0]))
-        self.occupied.copy_(neighbourhood(alpha) > self.config.prune_alpha)
+        self.occupied.copy_(grown(alpha > self.config.prune_alpha))
 
     @torch.no_grad()
     def take(self, other: VoxelField) -> None:
