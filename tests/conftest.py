@@ -1,5 +1,7 @@
 """Shapes are checked at every call: the import hook must be installed before scorelift is imported."""
 
+import dataclasses
+
 import pytest
 from jaxtyping import install_import_hook
 
@@ -11,6 +13,15 @@ with install_import_hook("scorelift", "typecheck.checked"):
     import scorelift.toybox.sheet  # noqa: F401
 
 import torch
+
+
+def dense(recipe):
+    """The recipe with voxels that stop light from the start, so that a surface is there after a few steps."""
+    stages = {
+        name: dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, density_scale=40.0))
+        for name, stage in recipe.stages().items()
+    }
+    return recipe.with_stages(stages)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 import scorelift
+from conftest import dense
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes.base import Finish
 
@@ -14,7 +15,7 @@ needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embe
 @needs_weights
 def test_generate_returns_the_run(tmp_path):
     tiny = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
-    recipe = dataclasses.replace(scorelift.find_recipe("quick"), finish=tiny)
+    recipe = dense(dataclasses.replace(scorelift.find_recipe("quick"), finish=tiny))
     run = scorelift.generate(
         "a red mushroom", out=tmp_path / "r", recipe=recipe, steps=2, seed=5, device="cpu", quiet=True
     )

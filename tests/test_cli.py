@@ -29,6 +29,11 @@ TINY = [
     "32",
     "--finish.preview-size",
     "32",
+    # Dense from the start, so that a surface is there after a few steps.
+    "--shape.scene.density-scale",
+    "40",
+    "--surface.scene.density-scale",
+    "40",
 ]
 
 
@@ -164,8 +169,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert log.read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
     assert (tmp_path / "cut" / "asset.glb").read_bytes() == (tmp_path / "whole" / "asset.glb").read_bytes()
     with (
-        safe_open(tmp_path / "cut" / "checkpoints" / "1-fine-0000040.safetensors", "pt") as a,
-        safe_open(tmp_path / "whole" / "checkpoints" / "1-fine-0000040.safetensors", "pt") as b,
+        safe_open(tmp_path / "cut" / "checkpoints" / "1-surface-0000040.safetensors", "pt") as a,
+        safe_open(tmp_path / "whole" / "checkpoints" / "1-surface-0000040.safetensors", "pt") as b,
     ):
         assert all((a.get_tensor(k) == b.get_tensor(k)).all() for k in a.keys())  # noqa: SIM118
 

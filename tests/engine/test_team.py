@@ -46,7 +46,7 @@ def test_two_processes_equal_one(tmp_path):
         assert result.returncode == 0, result.stderr[-2000:]
     one, two = (load_state(tmp_path / name)["scene"] for name in ("one", "two"))
     for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=2e-4, rtol=1e-3)
+        torch.testing.assert_close(two[name], one[name], atol=5e-4, rtol=5e-3)
 
 
 def test_views_must_be_shared_evenly():

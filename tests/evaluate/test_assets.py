@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import scorelift
+from conftest import dense
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
@@ -25,7 +26,7 @@ SMALL = Evaluation(distractors=12, cameras=Cameras30(azimuths=3))
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("assets") / "duck"
-    recipe = dataclasses.replace(scorelift.find_recipe("quick"), finish=TINY)
+    recipe = dense(dataclasses.replace(scorelift.find_recipe("quick"), finish=TINY))
     return scorelift.generate("a yellow duck", out=out, recipe=recipe, steps=2, device="cpu", quiet=True)
 
 

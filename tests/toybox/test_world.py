@@ -168,6 +168,16 @@ def test_finishes_differ_and_show_both_colours():
                 assert float((pictures[a] - pictures[b]).abs().mean()) > 0.01, (a, b)
 
 
+def test_a_shape_without_colour_is_grey_and_whose_colour_it_had_does_not_show():
+    cameras = camera()
+    red, blue = (
+        Truth(f"a {name} duck").picture(cameras, Lights(cameras.position, torch.ones(1)), textureless=True)
+        for name in ("red", "blue")
+    )
+    assert torch.equal(red, blue)
+    assert float((red.amax(1) - red.amin(1)).max()) < 1e-6
+
+
 def test_held_out_combinations_are_never_drawn_for_training():
     rng = random.Random(3)
     assert 60 < len(held_out()) < 200

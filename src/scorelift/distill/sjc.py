@@ -24,12 +24,14 @@ class SJC:
 
     cfg_scale: float = 101.0
     "The paper's scale 100 is 101 in our convention."
+    perp_neg: float = 0.0
+    "Strength of guidance away from the other views (Perp-Neg); 0: none."
     variance_reduced: bool = True
     "(z - D) / sigma^2 (Eq. 16) instead of (z + sigma n - D) / sigma^2 (Eq. 15)."
 
     @torch.no_grad()
     def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
-        x0 = terms.guidance(self.cfg_scale).x0(prior, level.add_noise(z, noise), level)
+        x0 = terms.guidance(self.cfg_scale, perp_neg=self.perp_neg).x0(prior, level.add_noise(z, noise), level)
         sigma = level.sigma_ve.to(z).view(-1, 1, 1, 1)
         start = z if self.variance_reduced else z + sigma * noise
         return Distilled((start - x0) / sigma**2, x0)

@@ -133,14 +133,18 @@ def _truth_row(prompts: Sequence[str], own: Sequence[int], scorer: Scorer, texts
     known = [(spec, index) for spec, index in zip(specs, own, strict=True) if spec is not None]
     if not known:
         return None
-    cameras, hits = settings.cameras.ring(), []
+    cameras = settings.cameras.ring()
+    hits: dict[str, list[float]] = {
+        f"{rank}_{mode}": [] for mode in ("shaded", "textureless") for rank in ("r1", "r10")
+    }
     for spec, index in known:
         lights = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], torch.full((len(cameras),), 0.4))
-        pictures = Truth(spec).picture(cameras, lights, 64)
-        found = retrieve(scorer.embed_pictures(pictures), texts, [index] * len(cameras))
-        hits.append((float(found.r1.mean()), float(found.r10.mean())))
-    r1, r10 = zip(*hits, strict=True)
-    return {"r1_shaded": summary(r1), "r10_shaded": summary(r10)}
+        for mode in ("shaded", "textureless"):
+            pictures = Truth(spec).picture(cameras, lights, 64, textureless=mode == "textureless")
+            found = retrieve(scorer.embed_pictures(pictures), texts, [index] * len(cameras))
+            hits[f"r1_{mode}"].append(float(found.r1.mean()))
+            hits[f"r10_{mode}"].append(float(found.r10.mean()))
+    return {key: summary(values) for key, values in hits.items()}
 
 
 def _spec(prompt: str) -> Spec | None:
@@ -151,7 +155,8 @@ def _spec(prompt: str) -> Spec | None:
 
 
 COLUMNS = (
-    "r1_albedo", "r1_shaded", "r1_textureless", "object", "janus", "chamfer", "f_score", "iou", "psnr",
+    "r1_albedo", "r1_shaded", "r1_textureless", "r10_textureless", "object", "janus", "chamfer", "f_score", "iou",
+    "psnr",
 )  # fmt: skip
 
 
@@ -162,7 +167,9 @@ def as_markdown(result: dict[str, Any]) -> str:
     if truth is not None:
         r1 = truth["r1_shaded"]["mean"]
         warning = "" if r1 >= 0.8 else " That is low: read the retrieval columns with care."
-        lines.append(f"On the world's own pictures of these captions it finds {r1:.1%} first.{warning}")
+        bare = truth["r1_textureless"]["mean"]
+        found = f"it finds {r1:.1%} first, without colour {bare:.1%}."
+        lines.append(f"On the world's own pictures of these captions {found}{warning}")
     lines += ["", "| run | prompt | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
     for row in result["runs"]:
         cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]

@@ -25,11 +25,11 @@ def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_
 
 def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
     """Retrieval in three render types, the Janus score and distance to the truth of each group of runs."""
-    keys = ("r1_albedo", "r1_shaded", "r1_textureless", "object", "janus", "chamfer")
+    keys = ("r1_albedo", "r1_shaded", "r1_textureless", "r10_textureless", "object", "janus", "chamfer")
     results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items()}
     truth = next(iter(results.values()))["truth"]
     rows = {label: [result["mean"][key] for key in keys] for label, result in results.items()}
-    rows["the world's own pictures"] = [None, truth["r1_shaded"], None, None, None, None]
+    rows["the world's own pictures"] = [truth.get(key) for key in keys]
     modes = ("albedo", "shaded", "textureless")
     first = {label: group[0] for label, group in runs.items()}
     pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]

@@ -31,13 +31,18 @@ class Truth:
         background: Float[Tensor, "b 3 #h #w"] | None = None,
         *,
         supersample: int = 2,
+        textureless: bool = False,
     ) -> Float[Tensor, "b 3 h w"]:
-        """Shaded pictures; the background is light grey unless given. `size` is a multiple of 4."""
+        """Shaded pictures, or their shapes without colour; the background is light grey unless given.
+
+        `size` is a multiple of 4.
+        """
         n = len(cameras)
         solid = build([self.spec] * n)
-        layers = render_layers(solid, cameras, lights, size, supersample)
+        layers = render_layers(solid, cameras, lights, size, supersample, textureless=textureless)
         backdrop = torch.full((n, 3, 1, 1), 0.85) if background is None else background
-        return paint(layers, slot_colours([self.spec] * n), backdrop)
+        colours = slot_colours([self.spec] * n)
+        return paint(layers, torch.ones_like(colours) if textureless else colours, backdrop)
 
     def distance(self, xyz: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Signed distance (a bound where the solid's is), negative inside."""
