@@ -20,6 +20,7 @@ from ..priors.registry import load_prior
 from ..recipes import Recipe, find_recipe
 from ..scenes import Scene, Volume, build_scene
 from ..version import __version__
+from .interrupt import Interrupt
 from .loop import Loop
 from .outputs import make_asset, write_pictures, write_report
 from .progress import Progress
@@ -163,23 +164,22 @@ class Job:
             loop.load(state)
         started = saved = shown = time.monotonic()
         try:
-            while not loop.done:
-                entry = loop.one_step()
-                if not self.team.leads:
-                    continue
-                self.run.log({"index": index, "stage": name, **{k: _short(v) for k, v in vars(entry).items()}})
-                progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
-                now = time.monotonic()
-                if now - saved > CHECKPOINT_S and not loop.done:
-                    self._save(index, loop)
-                    saved = now
-                if now - shown > PREVIEW_S and isinstance(scene, Volume):
-                    write_png(self.run.path / "live.png", strip(scene, 96))
-                    shown = now
-        except KeyboardInterrupt:
-            self._save(index, loop)
-            progress.close()
-            raise
+            with Interrupt() as interrupt:
+                while not loop.done:
+                    entry = loop.one_step()
+                    if self.team.leads:
+                        self.run.log({"index": index, "stage": name, **{k: _short(v) for k, v in vars(entry).items()}})
+                        progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
+                    now = time.monotonic()
+                    if interrupt.asked or (now - saved > CHECKPOINT_S and not loop.done):
+                        self._save(index, loop)
+                        saved = now
+                    if interrupt.asked:
+                        progress.close()
+                        raise KeyboardInterrupt
+                    if now - shown > PREVIEW_S and isinstance(scene, Volume) and self.team.leads:
+                        write_png(self.run.path / "live.png", strip(scene, 96))
+                        shown = now
         except ScoreliftError as error:
             last = self.run.latest_checkpoint()
             good = f" The last good checkpoint is {last[0]}." if last else ""
