@@ -45,7 +45,7 @@ def test_two_processes_equal_one(tmp_path):
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert result.returncode == 0, result.stderr[-2000:]
     one, two = (load_state(tmp_path / name)["scene"] for name in ("one", "two"))
-    for name in one:
+    for name in one:  # sums in another order; Adam divides by the size of gradients, small ones too
         torch.testing.assert_close(two[name], one[name], atol=5e-4, rtol=5e-3)
 
 

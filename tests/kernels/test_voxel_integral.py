@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from scorelift.core.errors import ScoreliftError
 from scorelift.core.samplers import RingSampler
 from scorelift.kernels import voxel_integral as kernel
 from scorelift.kernels.composite import sum_packed, weights_packed
@@ -101,6 +102,16 @@ def test_latent_features_are_not_squashed():
     got = torch.autograd.grad(sums[:, :4], (latent, made.density), pull)
     for a, b in zip(got, wanted, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-3)
+
+
+def test_more_features_than_a_record_holds_are_refused():
+    made, rows = field(), torch.zeros(0)
+    paths = kernel.Paths(*(rows.numpy() for _ in range(7)))
+    with pytest.raises(ScoreliftError, match=r"features: expected at most 4 channels, got 5"):
+        kernel.integrate(
+            made.density, torch.zeros(14, 14, 14, 5), made.occupied, paths, delta=0.1, scale=1.0, mode=kernel.PLAIN,
+            colourful=False,
+        )  # fmt: skip
 
 
 def test_a_ray_without_gradient_costs_nothing_and_adds_nothing():

@@ -96,6 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
-        print("\nscorelift: stopped; the state is saved. The same command with --resume continues.", file=sys.stderr)
+        print("\nscorelift: stopped. The same command with --resume continues from what is saved.", file=sys.stderr)
         return 130
     return 0

@@ -1,4 +1,4 @@
-"""View-dependent prompting: the phrase for where the camera stands, appended to the prompt.
+"""View-dependent prompting: the phrase for where the camera stands, after or before the prompt.
 
 Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
 two interpolated. "bare" are the paper's own four (front, side, back, overhead) even where the prior knows finer ones.

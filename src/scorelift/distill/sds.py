@@ -7,6 +7,7 @@ U-Net. Thresholding: Saharia et al., "Photorealistic text-to-image diffusion mod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class SDS:
             raise bad("perp_neg", expected="0 when view_scale is given", got=self.perp_neg)
         if self.x0_limit is not None:
             check_positive("x0_limit", self.x0_limit)
-        check_choice("weighting", self.weighting, ("sigma2", "uniform", "x0", "sjc"))
+        check_choice("weighting", self.weighting, get_args(Weighting))
 
     @torch.no_grad()
     def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:

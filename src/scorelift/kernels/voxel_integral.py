@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..core.errors import bad
 from .composite import BETA, SPENT
 from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
-from .voxel_records import PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
+from .voxel_records import FEATURES, PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
 
 __all__ = ["DEPTH", "FOG", "NORMAL", "OPACITY", "PLAIN", "SHADED", "TEXTURELESS", "TURNED", "Paths", "integrate"]
 
@@ -93,6 +94,11 @@ def integrate(
 
     Returns:
         sums of w times features, then the columns OPACITY to NORMAL; differentiable in the grids, all but FOG_SLOPE.
+
+    Raises:
+        ScoreliftError: for more features than a record holds.
     """
+    if features.shape[-1] > FEATURES:
+        raise bad("features", expected=f"at most {FEATURES} channels", got=features.shape[-1])
     settings = (np.float32(delta), np.float32(scale), mode, colourful, np.float32(SPENT), np.float32(BETA))
     return _Integrate.apply(density, features, occupied.numpy().reshape(-1), paths, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from ..core.errors import bad, check_positive
 from ..core.samplers import (
@@ -20,6 +20,7 @@ from ..core.samplers import (
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Sigmas, Times
+from ..distill.prompts import Choice, Place
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.sjc import SJC
@@ -47,9 +48,9 @@ class Penalties:
 class Prompting:
     """How the prompt is said for each camera."""
 
-    choice: Literal["nearest", "interpolated", "bare", "none"] = "nearest"
+    choice: Choice = "nearest"
     "View phrases: the nearest the prior knows, neighbours interpolated, only front, side, back and overhead, or none."
-    place: Literal["after", "before"] = "after"
+    place: Place = "after"
     'Where the phrase stands: "a duck, front view" or "front view of a duck".'
     overhead_deg: float | None = None
     "Elevation from which a view is an overhead one; None: the prior's."

@@ -26,7 +26,7 @@ class DreamFusion(Recipe):
     name: ClassVar[str] = "dreamfusion"
     summary: ClassVar[str] = "SDS into a shaded network field, as its paper describes it (made for a GPU: 15,000 steps)"
     presets: ClassVar[dict[str, str]] = {
-        "small": "scaled down to finish on two CPU cores: smaller network and renders, fewer steps, Adam"
+        "small": "scaled down for two CPU cores: smaller network and renders, fewer steps, Adam; not tuned yet"
     }
 
     field: Stage = Stage(

@@ -1,5 +1,8 @@
 """Two-dimensional scenes: free pixels, a mirrored image, a small coordinate network. Cameras do not matter to them.
 
+Colours are sigmoids of the parameters. A guided score points out of the range of colours; pixels that follow it there
+leave what the prior was trained on, and never come back.
+
 Ref: DreamFusion Fig. 2 (differentiable image parameterizations, the mirror among them); SJC Sec. 4.1.
 """
 
@@ -52,7 +55,7 @@ class Canvas(Scene):
         if config.kind == "mlp":
             self.net = _Coordinates(n, config.width)
         else:
-            self.pixels = nn.Parameter(torch.full((n, 3, side, columns), 0.5) + 0.02 * torch.randn(n, 3, side, columns))
+            self.logits = nn.Parameter(0.08 * torch.randn(n, 3, side, columns))
 
     def groups(self, rate: float) -> list[dict]:
         return [{"params": list(self.parameters()), "lr": rate}]
@@ -61,7 +64,7 @@ class Canvas(Scene):
         """The pictures, linear rgb."""
         if self.net is not None:
             return self.net(size)
-        image: Tensor = self.pixels
+        image: Tensor = self.logits.sigmoid()
         if self.config.kind == "mirror":
             image = torch.cat([image, image.flip(-1)], -1)
         if size != image.shape[-1]:

@@ -81,8 +81,10 @@ class VoxelField(Field):
         radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
         blob = (config.blob_sharpness * (1 - radius / config.blob_radius)).clamp(-config.blob_depth, config.blob_depth)
         self.density = nn.Parameter(blob[..., None].contiguous())
-        noise = torch.randn(n, n, n, 3, generator=torch.Generator().manual_seed(0))
-        self.albedo = nn.Parameter(config.grey + config.albedo_spread * noise)
+        albedo = torch.full((n, n, n, 3), config.grey)
+        if config.albedo_spread:
+            albedo += config.albedo_spread * torch.randn(albedo.shape, generator=torch.Generator().manual_seed(0))
+        self.albedo = nn.Parameter(albedo)
         self.log_gain = nn.Parameter(torch.zeros(())) if config.learned_gain else None
         self.register_buffer("occupied", torch.ones(n, n, n, dtype=torch.bool))
         self.detail = 2 / (n - 1)
