@@ -51,3 +51,9 @@ def test_table_hits_its_entries():
 def test_table_must_decrease():
     with pytest.raises(ScoreliftError, match="decreasing"):
         Table((0.1, 0.5))
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), Flow(), Flow(3.0), DDPM], ids=["cosine", "flow", "shifted", "ddpm"])
+def test_time_is_the_inverse_of_level(schedule):
+    t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    torch.testing.assert_close(schedule.time(schedule.level(t).sigma_ve), t, atol=1e-9, rtol=1e-9)

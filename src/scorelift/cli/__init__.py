@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from ..core.errors import ScoreliftError, bad
 from ..version import __version__
-from .options import Command, call, fill
+from .models import priors, priors_check, priors_get
+from .options import MODEL, Command, call, fill
 from .runs import canvas, export, generate, recipes, render, sample
 from .studies import reproduce
 from .world import (
@@ -30,6 +31,9 @@ COMMANDS: dict[str, Command] = {
     "render": render,
     "sample": sample,
     "recipes": recipes,
+    "priors": priors,
+    "priors check": priors_check,
+    "priors get": priors_get,
     "toybox show": toybox_show,
     "toybox words": toybox_words,
     "toybox render": toybox_render,
@@ -64,6 +68,10 @@ def _dispatch(argv: list[str]) -> None:
         from ..toybox.train import TrainConfig
 
         fill(command, "settings", TrainConfig())
+    if command in (sample, priors_check):
+        from ..priors.options import ModelOptions
+
+        fill(command, "model", ModelOptions(), mark=MODEL)
     if command is evaluate:
         from ..evaluate.assets import Evaluation
 

@@ -18,9 +18,13 @@ FLAT = tyro.conf.arg(name="")
 """Marks an argument whose fields are options of their own, without its name before them."""
 
 
-def fill(command: Command, name: str, default: Any) -> None:
+MODEL = tyro.conf.arg(name="model")
+"""Marks the options of a diffusers model."""
+
+
+def fill(command: Command, name: str, default: Any, *, mark: Any = FLAT) -> None:
     """Give a command's argument its configuration class, which is imported only when the command runs."""
-    command.__annotations__[name] = Annotated[type(default), FLAT]
+    command.__annotations__[name] = Annotated[type(default), mark]
     command.__kwdefaults__ = {**(command.__kwdefaults__ or {}), name: default}
 
 

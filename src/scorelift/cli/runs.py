@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, Positional
 
 from ..core.errors import bad
-from .options import FLAT, call
+from .options import FLAT, MODEL, call
 
 
 def generate(argv: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def canvas(
         pictures: So many at once, side by side.
         steps: Of the optimization.
         size: Height and width the prior sees.
-        prior: Its name, or a weights file.
+        prior: Its name, a diffusers model's folder or hub id, or a weights file.
         seed: Of everything random.
         out: Folder of the run; default runs/canvas-<prompt>-<seed>.
         resume: Continue the run in the folder.
@@ -160,8 +160,9 @@ def render(
 
 
 def sample(
-    prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False, size: int = 64,
-    seed: int = 0, prior: str = "toybox", out: Path = Path("samples.png"),
+    prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False,
+    size: int | None = None, seed: int = 0, prior: str = "toybox", model: Annotated[Any, MODEL] = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto", out: Path = Path("samples.png"),
 ) -> None:  # fmt: skip
     """Draw pictures from a prior.
 
@@ -171,29 +172,32 @@ def sample(
         cfg: Guidance scale; 1 is none.
         steps: Sampling steps.
         ddim: Deterministic sampling instead of ancestral.
-        size: Height and width of the pictures.
+        size: Height and width in the prior's space; default what it was trained at.
         seed: Of the noise.
-        prior: A prior's name, or a weights file.
+        prior: A prior's name, a diffusers model's folder or hub id, or a weights file.
+        model: How a diffusers model is loaded and run.
+        device: Where to compute.
         out: PNG to write.
     """
     import torch
 
     from ..core.pictures import labelled_sheet, write_png
+    from ..engine.generate import pick_device
     from ..priors.guidance import Guidance
     from ..priors.registry import load_prior
     from ..priors.sampling import sample as draw
 
     if n < 1:
         raise bad("n", expected="at least 1", got=n)
-    model = load_prior(prior)
-    if size not in model.sizes:
-        raise bad("size", expected=f"one of {model.sizes}", got=size)
-    encoded = model.encode_prompts([prompt, ""])
+    found = load_prior(prior, pick_device(device), model)
+    if size is not None and size not in found.sizes:
+        raise bad("size", expected=f"one of {found.sizes}", got=size)
+    encoded = found.encode_prompts([prompt, ""])
     guidance = Guidance.cfg(encoded.pick([0] * n), encoded.pick([1] * n), cfg)
     generator = torch.Generator().manual_seed(seed)
-    z = draw(model, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
+    z = draw(found, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_png(out, labelled_sheet(model.decode(z), [""] * n, min(n, 8)))
+    write_png(out, labelled_sheet(found.decode(z).cpu(), [""] * n, min(n, 8)))
     print(out)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -90,6 +91,10 @@ class NoiseSchedule(Protocol):
         """Noise levels of times."""
         ...
 
+    def time(self, sigma_ve: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The times at which the noise is `sigma_ve`: the inverse of `level`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Cosine:
@@ -103,16 +108,25 @@ class Cosine:
         return Level(angle.cos(), angle.sin())
 
     def time(self, sigma_ve: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time at which the noise is `sigma_ve`."""
         return torch.atan(sigma_ve) * (2 / math.pi)
 
 
 @dataclass(frozen=True)
 class Flow:
-    """alpha_t = 1 - t, sigma_t = t: the straight paths of flow matching."""
+    """alpha = 1 - s, sigma = s: the straight paths of flow matching, s = shift t / (1 + (shift - 1) t).
+
+    Ref: Esser et al. (2024), Eq. 23: larger pictures want more noise, that is a shift above 1.
+    """
+
+    shift: float = 1.0
 
     def level(self, t: Float[Tensor, " b"]) -> Level:
-        return Level(1 - t, t)
+        s = self.shift * t / (1 + (self.shift - 1) * t)
+        return Level(1 - s, s)
+
+    def time(self, sigma_ve: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        s = sigma_ve / (1 + sigma_ve)
+        return s / (self.shift - (self.shift - 1) * s)
 
 
 @dataclass(frozen=True)
@@ -123,12 +137,23 @@ class Table:
     "alpha_t^2 of step 0, 1, ...; decreasing."
 
     def __post_init__(self) -> None:
-        if len(self.alpha_bar) < 2 or any(a <= b for a, b in pairwise(self.alpha_bar)):
+        if len(self.alpha_bar) < 2 or any(a <= b for a, b in pairwise(self.alpha_bar)) or self.alpha_bar[-1] <= 0:
             raise bad("alpha_bar", expected="at least two decreasing values in (0, 1]", got=self.alpha_bar[:4])
 
+    @cached_property
+    def _log(self) -> Tensor:
+        return torch.tensor(self.alpha_bar, dtype=torch.float64).log()
+
     def level(self, t: Float[Tensor, " b"]) -> Level:
-        table = torch.tensor(self.alpha_bar, dtype=torch.float64, device=t.device)
+        table = self._log.to(t.device)
         place = t.double().clamp(0, 1) * (len(table) - 1)
         low = place.floor().long().clamp_max(len(table) - 2)
-        log = torch.lerp(table[low].log(), table[low + 1].log(), place - low)
+        log = torch.lerp(table[low], table[low + 1], place - low)
         return Level((log / 2).exp().to(t.dtype), (-log.expm1()).sqrt().to(t.dtype))
+
+    def time(self, sigma_ve: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        table = self._log.to(sigma_ve.device)
+        log = -torch.log1p(sigma_ve.double() ** 2)
+        high = torch.searchsorted(-table, -log).clamp(1, len(table) - 1)
+        share = (table[high - 1] - log) / (table[high - 1] - table[high])
+        return ((high - 1 + share) / (len(table) - 1)).clamp(0, 1).to(sigma_ve.dtype)

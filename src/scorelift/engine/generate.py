@@ -66,7 +66,7 @@ def generate(
         prompt: what to make.
         out: the run's folder; default `runs/<slug>-<seed>`.
         recipe: a recipe, or a recipe's name; `preset` applies to a name.
-        prior: a prior's name or weights file; default the recipe's.
+        prior: a prior's name, folder, hub id or weights file; default the recipe's.
         steps: steps of each stage; default the recipe's.
         seed: of everything random; default the recipe's.
         start: another run, whose final scene this one begins with (DreamFusion's Figure 4).
@@ -91,7 +91,8 @@ def generate(
     run = _resumed(path, prompt) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
-    model = load_prior(run.recipe.prior if run else plan.prior, where)
+    asked = run.recipe if run else plan
+    model = load_prior(asked.prior, where, asked.model)
     _check_prompt(model, prompt)
     if start is not None and run is None:
         final_scene(Run.open(Path(start)))  # told now if it cannot be used

@@ -91,6 +91,8 @@ class Prior(ABC):
     "Heights (= widths) of z the model was trained at, best first."
     sigma_range: tuple[float, float] = (0.02, 80.0)
     "Noise-to-signal ratios the model was trained at."
+    bound: float | None = 1.0
+    "Of |z| of a picture; None for latents, which have none."
     view_words: ViewWords = ViewWords()
 
     @abstractmethod
@@ -112,6 +114,10 @@ class Prior(ABC):
     def decode(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
         """The model's space to linear rgb in [0, 1]."""
         return ((z + 1) / 2).clamp(0, 1)
+
+    def linear_look(self) -> Float[Tensor, "c1 3"]:
+        """Rows (channels and 1) of a linear map from z to rgb: a cheap look, without decoding."""
+        return torch.cat([torch.eye(3) / 2, torch.full((1, 3), 0.5)])
 
     def to(self, device: torch.device | str) -> Prior:
         """The prior on a device."""

@@ -35,14 +35,14 @@ def sample(
     steps: int = 40,
     eta: float = 1.0,
     size: int | None = None,
-    clip: float | None = 1.0,
+    clip: bool = True,
     sigma_max: float | None = None,
 ) -> Float[Tensor, "b c h w"]:
     """Draw one z a row of the guidance's conditions.
 
     Args:
         eta: 0 for DDIM, 1 for ancestral sampling.
-        clip: bound on |x0| of pixel priors ("static thresholding"); None for none.
+        clip: keep x0 within the prior's `bound`, if it has one ("static thresholding").
     """
     check_range("eta", eta, 0, 1)
     low, high = prior.sigma_range
@@ -55,7 +55,7 @@ def sample(
     for now, then in pairwise(sigmas):
         level = Level.vp(torch.full((len(y),), float(now), device=device))
         x0 = guidance.x0(prior, y * level.alpha_t.view(-1, 1, 1, 1), level)
-        x0 = x0 if clip is None else x0.clamp(-clip, clip)
+        x0 = x0.clamp(-prior.bound, prior.bound) if clip and prior.bound else x0
         fresh = float(eta * (then**2 * (1 - then**2 / now**2)).clamp_min(0).sqrt())
         kept = float((then**2 - fresh**2).clamp_min(0).sqrt() / now)
         y = x0 + kept * (y - x0) + fresh * torch.randn(shape, generator=generator).to(device)

@@ -24,6 +24,7 @@ from ..distill.prompts import Choice, Place
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.sjc import SJC
+from ..priors.options import ModelOptions
 from ..scenes.canvas import CanvasConfig
 from ..scenes.mlp import MLPConfig
 from ..scenes.voxels import VoxelConfig
@@ -115,7 +116,9 @@ class Recipe:
     "Names of presets and what each is for; `preset(name)` returns one."
 
     prior: str = "toybox"
-    "A prior's name, or a weights file."
+    "A prior's name, a diffusers model's folder or hub id, or a weights file."
+    model: ModelOptions = ModelOptions()
+    "How a diffusers model is loaded and run."
     seed: int = 0
     finish: Finish = field(default_factory=Finish)
 
@@ -151,8 +154,8 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, Times, Sigmas, SDS, SJC, DiffusionLoss, Similarity, Adam, Adamax, Shampoo,
-    OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights, BackdropSampler,
-    ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
+    Penalties, Prompting, Stage, Finish, ModelOptions, Times, Sigmas, SDS, SJC, DiffusionLoss, Similarity, Adam, Adamax,
+    Shampoo, OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
+    BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

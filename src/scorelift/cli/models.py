@@ -1,0 +1,101 @@
+"""Commands about priors: which there are, what one is, how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from .options import MODEL
+
+
+def priors() -> None:
+    """List the priors, and which of them are on this machine."""
+    import importlib.util
+
+    from ..priors.known import KNOWN, folder_of
+
+    able = importlib.util.find_spec("diffusers") is not None
+    print(f"{'name':<13} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
+    print(f"{'toybox':<13} {'yes':<5} {'x0':<8} {'pixels 64 x 64':<20} {0.01:>7}  Apache-2.0; toys only, embedded")
+    for name, known in KNOWN.items():
+        here = "yes" if able and folder_of(name) else "no"
+        terms = known.licence + (", to be accepted on its page" if known.gated else "")
+        print(f"{name:<13} {here:<5} {known.predicts:<8} {known.space:<20} {known.gigabytes(2):>7.1f}  {terms}"
+              + (f"; {known.note}" if known.note else ""))  # fmt: skip
+        for repository in known.ids:
+            print(f"{'':<13} {repository}")
+    print("\nGB: the denoiser alone. Any folder or hub id of these kinds works as well: --prior FOLDER.")
+    if not able:
+        print("The diffusers library is not installed: pip install 'scorelift[diffusers]'.")
+
+
+def priors_get(name: Positional[str], /) -> None:
+    """Download a prior; continues where an earlier try stopped.
+
+    Args:
+        name: A name that `scorelift priors` lists, or a hub id.
+    """
+    from ..core.errors import bad
+    from ..priors.known import KNOWN, download
+
+    if name not in KNOWN and name.count("/") != 1:
+        raise bad("name", expected=", ".join(KNOWN) + ", or a hub id", got=name)
+    print(download(name))
+
+
+def priors_check(
+    prior: Positional[str], /, *, prompt: str = "a yellow duck", cfg: float = 7.5, steps: int = 25,
+    model: Annotated[Any, MODEL] = None, device: Literal["auto", "cpu", "cuda"] = "auto",
+    out: Path = Path("check.png"),
+) -> None:  # fmt: skip
+    """Load a prior, say what it is, draw one picture, measure time and memory.
+
+    Args:
+        prior: A prior's name, a diffusers model's folder or hub id, or a weights file.
+        prompt: Of the picture.
+        cfg: Guidance scale; 1 is none.
+        steps: Sampling steps.
+        model: How a diffusers model is loaded and run.
+        device: Where to compute.
+        out: PNG to write.
+    """
+    import time
+
+    import torch
+
+    from ..core.pictures import to_uint8, write_png
+    from ..engine.generate import pick_device
+    from ..priors.guidance import Guidance
+    from ..priors.registry import load_prior
+    from ..priors.sampling import sample as draw
+
+    where = pick_device(device)
+    begun = time.perf_counter()
+    found = load_prior(prior, where, model)
+    loaded = time.perf_counter()
+    encoded = found.encode_prompts([prompt, ""])
+    read = time.perf_counter()
+    guidance = Guidance.cfg(encoded.pick([0]), encoded.pick([1]), cfg)
+    z = draw(found, guidance, generator=torch.Generator().manual_seed(0), steps=steps)
+    drawn = time.perf_counter()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(out, to_uint8(found.decode(z)[0].cpu()))
+    low, high = found.sigma_range
+    facts = {
+        "name": found.name,
+        "kind": type(found).__name__,
+        "predicts": getattr(found, "prediction", "x0"),
+        "space": f"{'latent' if getattr(found, 'latents', None) else 'pixels'} {found.sizes[0]} x {found.sizes[0]} x "
+        f"{found.channels}",
+        "noise": f"sigma {low:.3g} to {high:.3g}",
+        "prompt": ", ".join(f"{name} {tuple(t.shape[1:])}" for name, t in encoded.tensors.items()),
+        "loading": f"{loaded - begun:.1f} s, prompts {read - loaded:.1f} s",
+        "a step": f"{(drawn - read) / steps:.3f} s with guidance, on {where}",
+    }
+    if where == "cuda":
+        facts["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at most"
+    for key, value in facts.items():
+        print(f"{key:<9} {value}")
+    print(out)

@@ -1,0 +1,111 @@
+"""A checkpoint's folder: what it says it is, and whether it can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ScoreliftError, bad
+
+INDEX = "model_index.json"
+WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder as `DiffusionPipeline.save_pretrained` writes it."""
+
+    folder: Path
+
+    @staticmethod
+    def open(folder: Path) -> Checkpoint:
+        """Look at a folder.
+
+        Raises:
+            ScoreliftError: if it is not a diffusers model, or its weights are pickles.
+        """
+        if not folder.is_dir():
+            raise bad("prior", expected="a folder", got=str(folder))
+        if not (folder / INDEX).exists():
+            single = sorted(p.name for p in folder.glob("*.safetensors"))
+            remedy = (
+                "Convert a single file with StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
+            )
+            raise bad("prior", expected=f"a folder with {INDEX}", got=f"{folder} with {', '.join(single) or 'none'}",
+                      remedy=remedy if single else "")  # fmt: skip
+        return Checkpoint(folder)
+
+    @cached_property
+    def index(self) -> dict[str, Any]:
+        """model_index.json."""
+        return _read(self.folder / INDEX)
+
+    @property
+    def kind(self) -> str:
+        """The pipeline's class name."""
+        return str(self.index.get("_class_name", ""))
+
+    def names(self, component: str) -> tuple[str, str] | None:
+        """Library and class of a component; None if the checkpoint has none."""
+        entry = self.index.get(component)
+        return (entry[0], entry[1]) if isinstance(entry, list) and entry[0] else None
+
+    def path(self, component: str) -> Path:
+        """Where a component lies: its folder, or for some old checkpoints the root."""
+        return self.folder / component if (self.folder / component).is_dir() else self.folder
+
+    def config(self, component: str) -> dict[str, Any]:
+        """A component's configuration."""
+        for name in ("config.json", "scheduler_config.json"):
+            if (self.path(component) / name).exists():
+                return _read(self.path(component) / name)
+        raise bad("prior", expected=f"a configuration of its {component}", got=f"{self.folder} without one",
+                  remedy="Its download may be incomplete.")  # fmt: skip
+
+    def variant(self, component: str) -> str | None:
+        """The variant to ask diffusers for ("fp16") where only that one is there.
+
+        Raises:
+            ScoreliftError: if the component has no weights, or only pickles.
+        """
+        files = [p.name for p in sorted(self.path(component).iterdir()) if p.suffix in WEIGHTS]
+        safe = [name for name in files if name.endswith(".safetensors")]
+        if not safe:
+            if not files:
+                raise bad("prior", expected=f"weights of its {component}", got=f"none in {self.path(component)}",
+                          remedy="Its download may be incomplete.")  # fmt: skip
+            raise ScoreliftError(
+                f"prior: the weights in {self.path(component)} are pickles ({files[0]}), which can run code. If you "
+                f'trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
+                f"P.from_pretrained('{self.folder}', use_safetensors=False).save_pretrained('{self.folder}-safe')\""
+            )
+        plain = [name for name in safe if not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))]
+        return None if plain else safe[0].split(".")[1].split("-")[0]
+
+    def fingerprint(self, components: tuple[str, ...]) -> str:
+        """A short name for the content of some components: their configurations, and names and sizes of files."""
+        digest = hashlib.sha256(self.kind.encode())
+        for component in components:
+            for file in sorted(p for p in self.path(component).rglob("*") if p.is_file()):
+                digest.update(f"{component}/{file.name}/{file.stat().st_size}".encode())
+                if file.suffix in (".json", ".txt"):
+                    digest.update(file.read_bytes())
+                elif file.suffix == ".safetensors":
+                    with file.open("rb") as stream:
+                        stream.seek(max(0, file.stat().st_size - 65536))
+                        digest.update(stream.read())
+        return digest.hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScoreliftError(f"prior: {path} cannot be read ({error}).") from error
+    if not isinstance(value, dict):
+        raise bad("prior", expected=f"an object in {path}", got=type(value).__name__)
+    return value

@@ -1,0 +1,186 @@
+"""What differs from one class of pipeline to another: how prompts become tensors, and how the network is called.
+
+Encoding is left to the pipelines themselves (`encode_prompt`), loaded without their networks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import bad
+from .checkpoint import Checkpoint
+
+Tensors = dict[str, Tensor]
+
+AESTHETIC, NEGATIVE_AESTHETIC = 6.0, 2.5
+"""The refiner's scores for a prompt and for none, as its pipeline has them."""
+
+
+class Family(ABC):
+    """One class of pipeline."""
+
+    net = "unet"
+    encoders: tuple[str, ...] = ("text_encoder", "tokenizer")
+    "Components that read prompts."
+    token_limit: int | None = None
+    "Tokens the encoders read; None: as many as the tokenizer says."
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.kind = checkpoint.kind
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        """Prompts as tensors, one row each."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        """The network's output, whatever it predicts."""
+
+
+class Diffusion(Family):
+    """Stable Diffusion 1 and 2: one CLIP text encoder."""
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        return {"tokens": pipe.encode_prompt(list(prompts), pipe.text_encoder.device, 1, False)[0]}
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        return net(z, time, encoder_hidden_states=t["tokens"]).sample
+
+
+class DiffusionXL(Family):
+    """SDXL and its refiner: pooled text and picture sizes beside the tokens; the refiner an aesthetic score."""
+
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        unet, index = checkpoint.config("unet"), checkpoint.index
+        self.zero_empty = bool(index.get("force_zeros_for_empty_prompt", True))
+        self.score = bool(index.get("requires_aesthetics_score", False))
+        side = float(_side(unet["sample_size"]) * vae_factor(checkpoint.config("vae")))
+        self.sizes = [side, side, 0.0, 0.0] + ([] if self.score else [side, side])
+        known = ("text_encoder_2", "text_encoder")
+        pooled = next(checkpoint.config(name)["projection_dim"] for name in known if checkpoint.names(name))
+        wanted = (unet["projection_class_embeddings_input_dim"] - pooled) / unet["addition_time_embed_dim"]
+        if wanted != len(self.sizes) + self.score:
+            raise bad("prior", expected=f"a network for {len(self.sizes) + self.score} sizes and scores",
+                      got=f"{wanted:g}", remedy="See requires_aesthetics_score in model_index.json.")  # fmt: skip
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        encoder = pipe.text_encoder_2 if pipe.text_encoder_2 is not None else pipe.text_encoder
+        tokens, _, pooled, _ = pipe.encode_prompt(
+            list(prompts), device=encoder.device, do_classifier_free_guidance=False
+        )
+        empty = torch.tensor([not prompt for prompt in prompts], device=tokens.device)
+        if self.zero_empty:
+            tokens, pooled = tokens * ~empty[:, None, None], pooled * ~empty[:, None]
+        scores = [[NEGATIVE_AESTHETIC if not prompt else AESTHETIC] if self.score else [] for prompt in prompts]
+        sizes = torch.tensor([self.sizes + score for score in scores], device=tokens.device)
+        return {"tokens": tokens, "pooled": pooled, "sizes": sizes}
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        added = {"text_embeds": t["pooled"], "time_ids": t["sizes"]}
+        return net(z, time, encoder_hidden_states=t["tokens"], added_cond_kwargs=added).sample
+
+
+class DeepFloyd(Diffusion):
+    """DeepFloyd IF, stage I: pixels, T5, and a variance that nobody needs here."""
+
+    token_limit = 77
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        return {"tokens": pipe.encode_prompt(list(prompts), False, device=pipe.text_encoder.device)[0]}
+
+
+class DiffusionThree(Family):
+    """Stable Diffusion 3 and 3.5: flow matching in a transformer, two CLIP encoders and T5."""
+
+    net = "transformer"
+    encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    token_limit = 256
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        tokens, _, pooled, _ = pipe.encode_prompt(
+            list(prompts), None, None, device=pipe.text_encoder.device, do_classifier_free_guidance=False,
+            max_sequence_length=self.token_limit,
+        )  # fmt: skip
+        return {"tokens": tokens, "pooled": pooled}
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        return net(z, timestep=time, encoder_hidden_states=t["tokens"], pooled_projections=t["pooled"]).sample
+
+
+class PixArt(Family):
+    """PixArt-alpha and -Sigma: epsilon in a transformer, T5."""
+
+    net = "transformer"
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        net = checkpoint.config("transformer")
+        self.token_limit = 300 if "Sigma" in checkpoint.kind else 120
+        sizes = net.get("use_additional_conditions")
+        self.sizes = net["sample_size"] == 128 if sizes is None else bool(sizes)
+        self.side = float(net["sample_size"] * vae_factor(checkpoint.config("vae")))
+
+    def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        tokens, mask, _, _ = pipe.encode_prompt(
+            list(prompts), False, device=pipe.text_encoder.device, max_sequence_length=self.token_limit
+        )
+        return {"tokens": tokens, "mask": mask.float()}
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
+        if self.sizes:
+            side = torch.full((len(z), 1), self.side, device=z.device, dtype=z.dtype)
+            added = {"resolution": side.expand(-1, 2), "aspect_ratio": torch.ones_like(side)}
+        return net(
+            z, encoder_hidden_states=t["tokens"], encoder_attention_mask=t["mask"], timestep=time,
+            added_cond_kwargs=added,
+        ).sample  # fmt: skip
+
+
+class Unconditional(Family):
+    """A model of pictures alone: DDPM, as the faces and bedrooms of SJC's Figure 4."""
+
+    encoders = ()
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        return net(z, time).sample
+
+
+def family_of(checkpoint: Checkpoint) -> Family:
+    """The family of a checkpoint.
+
+    Raises:
+        ScoreliftError: for a class that is no text-to-image prior, or is none we know.
+    """
+    families: dict[str, type[Family]] = {
+        "StableDiffusionPipeline": Diffusion,
+        "StableDiffusionXLPipeline": DiffusionXL,
+        "StableDiffusionXLImg2ImgPipeline": DiffusionXL,
+        "StableDiffusion3Pipeline": DiffusionThree,
+        "PixArtAlphaPipeline": PixArt,
+        "PixArtSigmaPipeline": PixArt,
+        "IFPipeline": DeepFloyd,
+        "DDPMPipeline": Unconditional,
+        "DDIMPipeline": Unconditional,
+    }
+    if checkpoint.kind not in families:
+        other = next((word for word in ("Inpaint", "Video", "ControlNet", "Upscale", "Depth2Img", "SuperResolution")
+                      if word in checkpoint.kind), None)  # fmt: skip
+        raise bad("prior", expected="one of " + ", ".join(families), got=checkpoint.kind or "no _class_name",
+                  remedy="That is a model for another task." if other else "")  # fmt: skip
+    return families[checkpoint.kind](checkpoint)
+
+
+def vae_factor(config: dict[str, Any]) -> int:
+    """Pixels a latent is wide."""
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def _side(size: int | Sequence[int]) -> int:
+    return size if isinstance(size, int) else size[0]

