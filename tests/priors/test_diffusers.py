@@ -23,6 +23,7 @@ from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
 from scorelift.engine.loop import Loop
+from scorelift.engine.run import final_scene
 from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.diffusers.checkpoint import Checkpoint
 from scorelift.priors.guidance import Guidance
@@ -313,3 +314,24 @@ def test_a_prompt_too_long_is_said_with_what_is_cut(checkpoints, tmp_path):
 def test_prompts_mean_nothing_to_a_model_of_pictures_alone(checkpoints):
     with pytest.warns(UserWarning, match="reads no prompts"):
         load_diffusers(checkpoints["ddpm"]).encode_prompts(["a duck"])
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd3"])
+def test_a_run_in_latent_space_leaves_a_mesh_and_decoded_pictures(kind, checkpoints, tmp_path, monkeypatch):
+    recipe = find_recipe("sjc", None)
+    scene = replace(recipe.field.scene, resolution=16, density_scale=30.0, blob_sharpness=6.0)  # begins with a ball
+    field = replace(recipe.field, scene=scene, size=8, steps=3)
+    recipe = replace(recipe, field=field, prior=str(checkpoints[kind]),
+                     finish=replace(recipe.finish, mesh_resolution=24, texture=64, turntable_frames=2))  # fmt: skip
+    encode = type(load_prior(str(checkpoints[kind])).latents).encode
+    shapes = []
+    monkeypatch.setattr("scorelift.priors.diffusers.latents.Latents.encode",
+                        lambda self, rgb: shapes.append(len(rgb)) or encode(self, rgb))  # fmt: skip
+    run = scorelift.generate("a red mushroom", out=tmp_path / "run", recipe=recipe, device="cpu", quiet=True)
+    assert shapes == [64]  # the linear look, once; no encoder in the loop
+    assert {"asset.glb", "decoded.png", "preview.png"} <= {path.name for path in run.path.iterdir()}
+    assert not final_scene(run).latent
+    assert final_scene(run, coloured=False).field.albedo.shape[-1] == (4 if kind == "sd15" else 16)
+    again = scorelift.generate("a red mushroom", out=tmp_path / "next", recipe=recipe, device="cpu", quiet=True,
+                               start=run.path)  # fmt: skip
+    assert again.finished

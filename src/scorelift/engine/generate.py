@@ -22,7 +22,7 @@ from ..scenes import Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
-from .outputs import make_asset, write_pictures, write_report
+from .outputs import make_asset, write_decoded, write_pictures, write_report
 from .progress import Progress
 from .run import Run, final_scene, slug
 from .team import Team
@@ -93,6 +93,7 @@ def generate(
         return run
     asked = run.recipe if run else plan
     model = load_prior(asked.prior, where, asked.model)
+    plan = plan.fitted(model.channels if model.bound is None else 0)
     _check_prompt(model, prompt)
     if start is not None and run is None:
         final_scene(Run.open(Path(start)))  # told now if it cannot be used
@@ -145,7 +146,7 @@ class Job:
         found = self.run.latest_checkpoint()
         if found is None:
             start = self.run.config.get("start")
-            return final_scene(Run.open(Path(start))) if start else None, 0, None
+            return final_scene(Run.open(Path(start)), coloured=False) if start else None, 0, None
         path, index, name, step = found
         if index >= len(self.stages) or self.stages[index][0] != name:
             raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)
@@ -158,6 +159,8 @@ class Job:
         name, stage = self.stages[index]
         torch.manual_seed(self.recipe.seed * 1009 + index)
         scene = build_scene(stage.scene, previous)
+        if isinstance(scene, Volume) and scene.latent:
+            scene.look_by(self.prior.linear_look())
         loop = Loop(
             name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device, team=self.team
         )
@@ -179,7 +182,7 @@ class Job:
                         progress.close()
                         raise KeyboardInterrupt
                     if now - shown > PREVIEW_S and isinstance(scene, Volume) and self.team.leads:
-                        write_png(self.run.path / "live.png", strip(scene, 96))
+                        write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
                         shown = now
         except ScoreliftError as error:
             last = self.run.latest_checkpoint()
@@ -197,7 +200,9 @@ class Job:
         path, finish = self.run.path, self.recipe.finish
         begun = time.monotonic()
         facts: dict[str, Any] = {}
-        scene = scene.to("cpu")
+        if scene.latent:
+            write_decoded(path, scene, self.prior)
+        scene = scene.to("cpu").coloured()
         write_pictures(path, scene, finish)
         if isinstance(scene, Volume):
             progress.say("making the mesh")

@@ -82,7 +82,7 @@ class Loop:
         cameras, render = self._look(progress, generator)
         terms = self.prompts.terms(cameras)
 
-        z = self.prior.encode(render.rgb)
+        z = render.rgb if self.scene.latent else self.prior.encode(render.rgb)
         gradient, time = self._distill(z.detach(), terms, progress, generator)
         self._check("the distiller's gradient", gradient)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..core.errors import bad
@@ -15,9 +16,10 @@ from ..export.obj import to_obj
 from ..export.pictures import preview, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
-from ..export.shots import Shot, shoot_mesh, shoot_scene
-from ..export.surface import extract_surface
+from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
+from ..export.surface import extract_surface, ring
 from ..export.texture import Asset, bake
+from ..priors.base import Prior
 from ..recipes.base import Finish
 from ..scenes import Canvas, Scene, Volume
 from .run import Run, final_scene, slug
@@ -39,6 +41,22 @@ def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
         return
     write_png(path / "preview.png", preview(scene, finish.preview_size))
     write_mp4(path / "turntable.mp4", turntable(scene, finish.turntable_size, finish.turntable_frames))
+
+
+@torch.no_grad()
+def write_decoded(path: Path, scene: Scene, prior: Prior, views: int = 8) -> None:
+    """decoded.png: a scene of latents from around, decoded by its prior; under each its depth, in the pixels decoded.
+
+    Ref: SJC App. A3: depth beyond the latents' resolution by rays between their pixels.
+    """
+    device = next(scene.parameters()).device
+    columns = []
+    for camera in (ring(views)[i : i + 1].to(device) for i in range(views)):
+        rgb = prior.decode(scene.render(camera, prior.sizes[0]).rgb)[0].cpu()
+        fine = scene.render(camera, rgb.shape[-1])
+        assert fine.depth is not None
+        columns.append(torch.cat([rgb, grey_depth(fine.depth[0].cpu(), fine.opacity[0].cpu(), 1.0)], -2))
+    write_png(path / "decoded.png", to_uint8(torch.cat(columns, -1)))
 
 
 def write_report(run: Run, facts: dict) -> None:

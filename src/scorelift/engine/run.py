@@ -151,8 +151,8 @@ class Run:
         return load_state(path)
 
 
-def final_scene(run: Run) -> Scene:
-    """The scene a run ended with.
+def final_scene(run: Run, *, coloured: bool = True) -> Scene:
+    """The scene a run ended with; one of latents in colours, unless `coloured` is False.
 
     Raises:
         ScoreliftError: if its last stage is not finished.
@@ -165,4 +165,4 @@ def final_scene(run: Run) -> Scene:
     scene = build_scene(stage.scene)
     scene.load_state_dict(run.load_checkpoint(found[0])["scene"])
     scene.update(0, 1.0)
-    return scene
+    return scene.coloured() if coloured else scene

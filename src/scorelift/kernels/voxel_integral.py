@@ -21,7 +21,19 @@ from .composite import BETA, SPENT
 from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
 from .voxel_records import FEATURES, PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
 
-__all__ = ["DEPTH", "FOG", "NORMAL", "OPACITY", "PLAIN", "SHADED", "TEXTURELESS", "TURNED", "Paths", "integrate"]
+__all__ = [
+    "DEPTH",
+    "FEATURES",
+    "FOG",
+    "NORMAL",
+    "OPACITY",
+    "PLAIN",
+    "SHADED",
+    "TEXTURELESS",
+    "TURNED",
+    "Paths",
+    "integrate",
+]
 
 
 class Paths(NamedTuple):

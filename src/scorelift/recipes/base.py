@@ -66,6 +66,8 @@ class Stage:
     scene: VoxelConfig | MLPConfig | CanvasConfig
     size: int = 64
     "Height and width of the renders the prior sees."
+    latent: bool = False
+    "Render in the space of a latent prior instead of colours, with no encoder in the loop."
     views: int = 1
     "Cameras a step."
     draws: int = 1
@@ -134,6 +136,21 @@ class Recipe:
     def with_stages(self, stages: dict[str, Stage]) -> Recipe:
         """The recipe with some of its stages replaced."""
         return dataclasses.replace(self, **stages)  # type: ignore[arg-type]
+
+    def fitted(self, channels: int) -> Recipe:
+        """The recipe for a latent prior of so many channels (0: of pixels): stages that ask for it render latents.
+
+        Raises:
+            ScoreliftError: for a scene that cannot.
+        """
+        stages = {}
+        for name, stage in self.stages().items():
+            if not (stage.latent and channels):
+                continue
+            if not (isinstance(stage.scene, VoxelConfig) and stage.scene.environment and stage.shading.shaded == 0):
+                raise bad(f"{name}.latent", expected="unlit voxels with a learned environment", got="another scene")
+            stages[name] = dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, latent=channels))
+        return self.with_stages(stages)
 
     @classmethod
     def preset(cls, name: str) -> Recipe:

@@ -51,6 +51,7 @@ class ScoreJacobianChaining(Recipe):
             environment_rate=0.002,  # code: 1e-4
         ),
         size=64,
+        latent=True,  # "features in the prior's own space": latents for Stable Diffusion, colours for pixel priors
         cameras=HemisphereSampler(),  # "uniformly on a hemisphere ... radius of 1.5", "40 degrees to 70 degrees"
         shading=ShadingSampler(shaded=0.0),  # colours as they are
         prompting=Prompting(choice="bare", place="before", overhead_deg=30.0),  # "prepended", "above 30 degrees"

@@ -30,7 +30,8 @@ def build_scene(config: VoxelConfig | MLPConfig | CanvasConfig, previous: Scene 
     field = VoxelField(config)
     if isinstance(previous, Volume) and isinstance(previous.field, VoxelField):
         field.take(previous.field)
-    return Volume(field, Environment() if config.environment else None, config.environment_rate)
+    sky = Environment(latent=config.latent) if config.environment else None
+    return Volume(field, sky, config.environment_rate)
 
 
 def _network_scene(config: MLPConfig, previous: Scene | None) -> Volume:

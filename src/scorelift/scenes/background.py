@@ -11,16 +11,26 @@ from torch.nn import functional as F
 
 
 class Environment(nn.Module):
-    """A tiny learned panorama: `size` x `size` colours over azimuth and elevation, blended smoothly.
+    """A tiny learned panorama: `size` x `size` colours, or latents, over azimuth and elevation, blended smoothly.
 
     Ref: SJC's 4 x 4 learned environment (their App. A2).
     """
 
-    def __init__(self, size: int = 4, grey: float = 0.6) -> None:
+    def __init__(self, size: int = 4, grey: float = 0.6, latent: int = 0) -> None:
         super().__init__()
-        self.colours = nn.Parameter(torch.full((1, 3, size, size), math.log(grey / (1 - grey))))
+        self.latent = latent
+        start = 0.0 if latent else math.log(grey / (1 - grey))
+        self.colours = nn.Parameter(torch.full((1, latent or 3, size, size), start))
 
-    def forward(self, direction: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+    @torch.no_grad()
+    def coloured(self, look: Float[Tensor, "c1 3"]) -> Environment:
+        """The panorama in colours, of one of latents."""
+        other = Environment(self.colours.shape[-1])
+        rgb = torch.einsum("bchw,cd->bdhw", self.colours, look[:-1]) + look[-1].view(1, 3, 1, 1)
+        other.colours.copy_(rgb.clamp(0.01, 0.99).logit())
+        return other
+
+    def forward(self, direction: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b c h w"]:
         """Colours seen along unit directions."""
         azimuth = torch.atan2(direction[..., 1], direction[..., 0]) / math.pi
         elevation = torch.asin(direction[..., 2].clamp(-1, 1)) * (2 / math.pi)
@@ -28,6 +38,5 @@ class Environment(nn.Module):
         wrapped = torch.cat([self.colours[..., -1:], self.colours, self.colours[..., :1]], -1)
         size = self.colours.shape[-1]
         place = torch.stack([place[..., 0] * size / (size + 2), place[..., 1]], -1)
-        return F.grid_sample(
-            wrapped.expand(len(place), -1, -1, -1), place, padding_mode="border", align_corners=False
-        ).sigmoid()
+        seen = F.grid_sample(wrapped.expand(len(place), -1, -1, -1), place, padding_mode="border", align_corners=False)
+        return seen if self.latent else seen.sigmoid()

@@ -32,6 +32,15 @@ class Render:
 class Scene(nn.Module, ABC):
     """Parameters theta and their rendering."""
 
+    @property
+    def latent(self) -> bool:
+        """Whether a prior's own space is rendered in place of colours."""
+        return False
+
+    def coloured(self) -> Scene:
+        """The scene as people see it."""
+        return self
+
     @abstractmethod
     def render(
         self,

@@ -26,8 +26,8 @@ class Lookup(ABC):
         """Density per unit length, at least 0."""
 
     @abstractmethod
-    def albedo(self) -> Float[Tensor, "n 3"]:
-        """Linear rgb in [0, 1]."""
+    def albedo(self) -> Float[Tensor, "n c"]:
+        """Linear rgb in [0, 1], or a latent prior's channels."""
 
     @abstractmethod
     def normal(self) -> Float[Tensor, "n 3"]:
@@ -63,7 +63,7 @@ class Rays:
 class Sums:
     """What rays gather from a field, before any background: sums over samples of weight w, depth t and normal n."""
 
-    colour: Float[Tensor, "r 3"]
+    colour: Float[Tensor, "r c"]
     opacity: Float[Tensor, " r"]
     depth: Float[Tensor, " r"]
     "Of w t."
@@ -103,15 +103,17 @@ class Field(nn.Module, ABC):
         march = self.march(rays.origin, rays.direction, rays.jitter)
         weight, _ = weights_packed(march.lookup.density(), march.delta, march.ray, count)
         normal = march.lookup.normal() if shading != "albedo" else None
-        columns = [_colour(march, rays, shading, normal), torch.ones_like(march.depth)[:, None], march.depth[:, None]]
+        colour = _colour(march, rays, shading, normal)
+        c = colour.shape[-1]
+        columns = [colour, torch.ones_like(march.depth)[:, None], march.depth[:, None]]
         columns += [] if normal is None else [normal]
         total = sum_packed(weight[:, None] * torch.cat(columns, -1), march.ray, count)
         fog = sum_packed(torch.log1p(BETA * weight)[:, None], march.ray, count)[:, 0]
         if normal is None:
-            return Sums(total[:, :3], total[:, 3], total[:, 4], fog)
+            return Sums(total[:, :c], total[:, c], total[:, c + 1], fog)
         facing = (normal * rays.direction[march.ray]).sum(-1)
         turned = sum_packed((weight.detach() * facing.clamp_min(0).square())[:, None], march.ray, count)[:, 0]
-        return Sums(total[:, :3], total[:, 3], total[:, 4], fog, total[:, 5:], turned)
+        return Sums(total[:, :c], total[:, c], total[:, c + 1], fog, total[:, c + 2 :], turned)
 
     @abstractmethod
     def groups(self, rate: float) -> list[dict]:
@@ -125,7 +127,7 @@ class Field(nn.Module, ABC):
         """Called before each step."""
 
 
-def _colour(march: March, rays: Rays, shading: Shading, normal: Tensor | None) -> Float[Tensor, "n 3"]:
+def _colour(march: March, rays: Rays, shading: Shading, normal: Tensor | None) -> Float[Tensor, "n c"]:
     """Colour of each sample under the chosen shading."""
     if normal is None:
         return march.lookup.albedo()

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ..core.cameras import Cameras
 from ..core.errors import bad
 from ..core.lights import Lights, Shading
+from .background import Environment
 from .base import Render, Scene
 from .fields import Field, Rays
+from .voxels import VoxelField
 
 
 class Volume(Scene):
@@ -22,6 +24,24 @@ class Volume(Scene):
     def __init__(self, field: Field, environment: nn.Module | None = None, environment_rate: float = 0.01) -> None:
         super().__init__()
         self.field, self.environment, self.environment_rate = field, environment, environment_rate
+
+    @property
+    def latent(self) -> bool:
+        """Whether a prior's own space is rendered in place of colours."""
+        return isinstance(self.field, VoxelField) and self.field.config.latent > 0
+
+    @torch.no_grad()
+    def look_by(self, look: Float[Tensor, "c1 3"]) -> None:
+        """Tell a scene of latents the linear map from them (and 1) to rgb."""
+        assert isinstance(self.field, VoxelField)
+        self.field.look.copy_(look)
+
+    def coloured(self) -> Volume:
+        """Itself; of a scene of latents, the same in colours, for people and meshes."""
+        if not (isinstance(self.field, VoxelField) and self.latent):
+            return self
+        sky = self.environment.coloured(self.field.look) if isinstance(self.environment, Environment) else None
+        return Volume(self.field.coloured(), sky, self.environment_rate)
 
     def groups(self, rate: float) -> list[dict]:
         groups = self.field.groups(rate)

@@ -5,7 +5,7 @@ Ref: SJC Sec. 4.2; post-activated density as in DVGO (Sun et al. 2022).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -56,13 +56,15 @@ class VoxelConfig:
     "Whether the background is a learned panorama ..."
     environment_rate: float = 0.01
     "... and its learning rate, relative to the density's."
+    latent: int = 0
+    "Channels of a prior's own space, rendered as they are in place of colours; 0: colours. Set by `Stage.latent`."
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
             raise bad("resolution", expected="at least 8 voxels", got=self.resolution)
         for name in ("density_scale", "blob_radius", "step"):
             check_positive(name, getattr(self, name))
-        for name in ("blob_sharpness", "blob_depth", "albedo_spread"):
+        for name in ("blob_sharpness", "blob_depth", "albedo_spread", "latent"):
             check_range(name, getattr(self, name), 0, 1e3)
         check_choice("shape", self.shape, ("ball", "box"))
 
@@ -72,6 +74,8 @@ class VoxelField(Field):
 
     extent = 1.0
     occupied: Tensor
+    look: Tensor
+    "Rows (channels and 1) of the linear map from a latent to rgb; there only if latents are rendered."
 
     def __init__(self, config: VoxelConfig) -> None:
         super().__init__()
@@ -81,12 +85,14 @@ class VoxelField(Field):
         radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
         blob = (config.blob_sharpness * (1 - radius / config.blob_radius)).clamp(-config.blob_depth, config.blob_depth)
         self.density = nn.Parameter(blob[..., None].contiguous())
-        albedo = torch.full((n, n, n, 3), config.grey)
+        albedo = torch.full((n, n, n, config.latent or 3), config.grey)
         if config.albedo_spread:
             albedo += config.albedo_spread * torch.randn(albedo.shape, generator=torch.Generator().manual_seed(0))
         self.albedo = nn.Parameter(albedo)
         self.log_gain = nn.Parameter(torch.zeros(())) if config.learned_gain else None
         self.register_buffer("occupied", torch.ones(n, n, n, dtype=torch.bool))
+        if config.latent:
+            self.register_buffer("look", torch.zeros(config.latent + 1, 3))
         self.detail = 2 / (n - 1)
 
     @property
@@ -129,6 +135,9 @@ class VoxelField(Field):
     @torch.no_grad()
     def take(self, other: VoxelField) -> None:
         """Start from another grid, interpolated to this resolution."""
+        if other.albedo.shape[-1] != self.albedo.shape[-1]:
+            raise bad("scene", expected=f"a field of {self.albedo.shape[-1]} channels to start from",
+                      got=other.albedo.shape[-1])  # fmt: skip
         size = (self.resolution,) * 3
 
         def resize(grid: Tensor) -> Tensor:
@@ -138,6 +147,16 @@ class VoxelField(Field):
         self.density.copy_(resize(other.raw()) - self.config.density_shift)
         self.albedo.copy_(resize(other.albedo))
         self._renew_occupancy()
+
+    @torch.no_grad()
+    def coloured(self) -> VoxelField:
+        """The field in colours, for people and meshes: latents through their linear map to rgb."""
+        field = VoxelField(replace(self.config, latent=0, albedo_spread=0.0))
+        rgb = self.albedo @ self.look[:-1] + self.look[-1]
+        state = {**self.state_dict(), "albedo": rgb.clamp(0.01, 0.99).logit()}
+        state.pop("look")
+        field.load_state_dict(state)
+        return field
 
     def activate(self, raw: Tensor) -> Tensor:
         """Density of an interpolated raw value."""
@@ -182,11 +201,16 @@ class VoxelField(Field):
 
     def integrate(self, rays: Rays, shading: Shading) -> Sums:
         """As any field, but in one compiled pass where there is one: float32 on a CPU."""
+        channels, latent = self.albedo.shape[-1], self.config.latent > 0
+        if latent and shading in ("shaded", "textureless"):
+            raise bad("shading", expected="albedo for a field of latents", got=shading)
         compiled = self.density.device.type == "cpu" and self.density.dtype == torch.float32
         if not compiled or shading == "normal":
             return super().integrate(rays, shading)
         from ..kernels import voxel_integral as kernel
 
+        if channels > kernel.FEATURES:
+            return super().integrate(rays, shading)
         mode = {"albedo": kernel.PLAIN, "shaded": kernel.SHADED, "textureless": kernel.TEXTURELESS}[shading]
         near, far = self.span(rays.origin, rays.direction)
         light = near.new_zeros(0, 3) if rays.light is None else rays.light
@@ -194,13 +218,13 @@ class VoxelField(Field):
         paths = (t.float().contiguous() for t in (rays.origin, rays.direction, rays.jitter, near, far, light, ambient))
         sums = kernel.integrate(
             self.raw(), self.albedo, self.occupied, kernel.Paths(*(t.numpy() for t in paths)),
-            delta=self.delta, scale=self.config.density_scale, mode=mode, colourful=True,
+            delta=self.delta, scale=self.config.density_scale, mode=mode, colourful=not latent,
         )  # fmt: skip
         normal = turned = None
         if mode != kernel.PLAIN:
             normal, turned = sums[:, kernel.NORMAL :], sums[:, kernel.TURNED]
         opacity, depth, fog = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
-        return Sums(sums[:, :3], opacity, depth, fog, normal, turned)
+        return Sums(sums[:, :channels], opacity, depth, fog, normal, turned)
 
     @torch.no_grad()
     def _occupied_samples(
@@ -257,8 +281,9 @@ class VoxelLookup(Lookup):
         density = self.field.activate(gather(self.field.raw(), self.index, self.weight)[:, 0])
         return density if self.inside is None else density * self.inside
 
-    def albedo(self) -> Float[Tensor, "n 3"]:
-        return gather(self.field.albedo, self.index, self.weight).sigmoid()
+    def albedo(self) -> Float[Tensor, "n c"]:
+        raw = gather(self.field.albedo, self.index, self.weight)
+        return raw if self.field.config.latent else raw.sigmoid()
 
     def normal(self) -> Float[Tensor, "n 3"]:
         return F.normalize(gather(self.field.normal_grid(), self.index, self.weight), dim=-1, eps=1e-4)
