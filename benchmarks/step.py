@@ -20,8 +20,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does
 import torch
 
 from scorelift.engine.loop import Loop
+from scorelift.priors.base import Prior
 from scorelift.priors.registry import load_prior
-from scorelift.recipes import RECIPES, find_recipe
+from scorelift.recipes import RECIPES, Recipe, find_recipe
 from scorelift.scenes import build_scene
 
 PARTS = ("prior", "render", "backward", "optimizer")
@@ -46,15 +47,14 @@ class Clock:
         return timed
 
 
-def measure(recipe: str, steps: int, warm: int, device: str) -> list[dict]:
-    """Median milliseconds of each part of a step, for each stage of a recipe."""
-    plan, rows, scene = find_recipe(recipe), [], None
-    prior = load_prior(plan.prior, device)
+def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, middle: int = 300) -> list[dict]:
+    """Median milliseconds of each part of a step, for each stage of a recipe, after up to `middle` steps of it."""
+    rows, scene = [], None
     predict, backward = prior.predict_x0, torch.autograd.backward
     for name, stage in plan.stages().items():
         scene = build_scene(stage.scene, scene)
         loop = Loop(name, stage, scene, prior, "a red mushroom", seed=0, device=device)
-        for _ in range(min(stage.steps // 2, 300)):  # measure in the middle of the stage, on a scene as it then is
+        for _ in range(min(stage.steps // 2, middle)):  # measure in the middle of the stage, on a scene as it then is
             loop.one_step()
         clock, samples = Clock(), defaultdict(list)
         prior.predict_x0 = clock.wrap("prior", predict)
@@ -74,7 +74,7 @@ def measure(recipe: str, steps: int, warm: int, device: str) -> list[dict]:
         prior.predict_x0, torch.autograd.backward = predict, backward
         row = {part: 1e3 * statistics.median(values) for part, values in samples.items()}
         row["other"] = row["step"] - sum(row[part] for part in PARTS)
-        rows.append({"recipe": recipe, "stage": name, **row, "overhead": row["step"] / row["prior"]})
+        rows.append({"recipe": plan.name, "stage": name, **row, "overhead": row["step"] / row["prior"]})
     return rows
 
 
@@ -87,7 +87,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_flush_denormal(True)
-    rows = [row for recipe in args.recipes for row in measure(recipe, args.steps, args.warm, args.device)]
+    plans = [find_recipe(name) for name in args.recipes]
+    rows = [
+        row for plan in plans
+        for row in measure(plan, load_prior(plan.prior, args.device), args.steps, args.warm, args.device)
+    ]  # fmt: skip
+    show(rows)
+    if args.out is not None:
+        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+
+
+def show(rows: list[dict]) -> None:
+    """Print the table."""
     columns = ("step", *PARTS, "other")
     print(f"{'recipe':10}{'stage':10}" + "".join(f"{c + ' ms':>14}" for c in columns) + f"{'overhead':>10}")
     for row in rows:
@@ -96,8 +107,6 @@ def main() -> None:
             + "".join(f"{row[c]:14.1f}" for c in columns)
             + f"{row['overhead']:10.2f}"
         )
-    if args.out is not None:
-        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

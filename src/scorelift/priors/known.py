@@ -54,7 +54,7 @@ KNOWN: dict[str, Known] = {
     ),
     "if": Known(
         ids=("DeepFloyd/IF-I-XL-v1.0",),
-        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=4.27, gated=True,
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=4.30, gated=True,
         note="guidance 20",
     ),
     "if-m": Known(
@@ -64,7 +64,7 @@ KNOWN: dict[str, Known] = {
     ),
     "sd3": Known(
         ids=("stabilityai/stable-diffusion-3-medium-diffusers",),
-        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.08, gated=True,
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.03, gated=True,
     ),
     "sd35": Known(
         ids=("stabilityai/stable-diffusion-3.5-medium",),
