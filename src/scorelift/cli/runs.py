@@ -60,7 +60,7 @@ def generate(argv: Sequence[str]) -> None:
 
 
 def canvas(
-    prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "jacobian"] = "sds",
+    prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "vsd", "apfo", "jacobian"] = "sds",
     noise: Literal["annealed", "random"] = "annealed", cfg: float = 3.0,
     kind: Literal["pixels", "mirror", "mlp"] = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
     prior: str = "toybox", seed: int = 0, out: Path | None = None, resume: bool = False, quiet: bool = False,
@@ -69,7 +69,8 @@ def canvas(
 
     Args:
         prompt: What to show.
-        distiller: Score distillation, perturb-and-average scores, or the diffusion loss with the network's Jacobian.
+        distiller: Score distillation, perturb-and-average scores, variational score distillation, probability flow, or
+            the diffusion loss with the network's Jacobian.
         noise: Falling from much to little, or drawn anew each step.
         cfg: Guidance scale.
         kind: Free pixels, a picture whose right half mirrors the left, or a small network of the coordinates.

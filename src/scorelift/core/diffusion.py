@@ -31,6 +31,8 @@ class Level:
 
     alpha_t: Float[Tensor, " b"]
     sigma_t: Float[Tensor, " b"]
+    decay: Float[Tensor, " b"] | None = None
+    "Share of sigma_ve that the next level takes away, where levels follow each other."
 
     @staticmethod
     def vp(sigma_ve: Float[Tensor, " b"]) -> Level:
@@ -47,7 +49,7 @@ class Level:
         return self.alpha_t.shape[0]
 
     def __getitem__(self, index: slice | Tensor) -> Level:
-        return Level(self.alpha_t[index], self.sigma_t[index])
+        return Level(self.alpha_t[index], self.sigma_t[index], None if self.decay is None else self.decay[index])
 
     def repeat(self, times: int) -> Level:
         """The same levels for a batch stacked `times` times."""

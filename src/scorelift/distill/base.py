@@ -27,6 +27,8 @@ class Terms:
     "Other views of the prompt, and how much each is opposed to a picture's own (0 to 1)."
     prompt: str = ""
     "In words, without the view."
+    pose: Float[Tensor, "b 12"] | None = None
+    "Of each picture's camera, for twins; None where cameras do not matter."
 
     def guidance(self, cfg_scale: float, view_scale: float | None = None, perp_neg: float = 0.0) -> Guidance | PerpNeg:
         """Guidance on object and view together, or (with `view_scale`) apart, or away from the other views."""

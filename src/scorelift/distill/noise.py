@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..core.diffusion import Level
 from ..core.errors import bad, check_choice, check_positive
@@ -79,3 +81,43 @@ class Sigmas:
             raise bad("noise sigmas", expected=f"within the prior's range, {low:g} to {high:g}",
                       got=f"{self.low:g} to {self.high:g}")  # fmt: skip
         return Level.vp(torch.full((n,), self.at(progress)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """A sampler's noise levels one after the other, each for the same number of steps.
+
+    Ref: DreamFlow Sec. 3.2, "predetermined timestep schedule"; Karras et al. (2022), Eq. 5.
+    """
+
+    start: float = 1.0
+    end: float = 0.2
+    "Times of the first level and of that after the last, in the prior's own time."
+    levels: int = 800
+    curve: Literal["time", "log", "karras"] = "time"
+    "Levels evenly apart in the prior's time, in log sigma, or in sigma^(1/7)."
+
+    def __post_init__(self) -> None:
+        check_positive("levels", self.levels)
+        check_choice("curve", self.curve, ("time", "log", "karras"))
+        if not 0 <= self.end < self.start <= 1:
+            raise bad("trajectory", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
+
+    def sigmas(self, prior: Prior) -> Float[Tensor, " n"]:
+        """Noise of the levels, decreasing, and of the one after the last; within what the prior was trained at."""
+        ends = torch.tensor([self.start, self.end], dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
+        low, high = prior.sigma_range
+        share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
+        if self.curve == "time":
+            return prior.schedule.level(ends[0] + share * (ends[1] - ends[0])).sigma_ve.clamp(low, high)
+        first, last = prior.schedule.level(ends).sigma_ve.clamp(low, high)
+        if self.curve == "log":
+            return first ** (1 - share) * last**share
+        return (first ** (1 / 7) * (1 - share) + last ** (1 / 7) * share) ** 7
+
+    def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
+        """The level of a moment, for `n` pictures, with its decay."""
+        sigmas = self.sigmas(prior)
+        i = min(int(progress * self.levels), self.levels - 1)
+        level = Level.vp(sigmas[i].float().repeat(n))
+        return Level(level.alpha_t, level.sigma_t, ((sigmas[i] - sigmas[i + 1]) / sigmas[i]).float().repeat(n))

@@ -48,12 +48,12 @@ class ViewPrompts:
         plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
         if self.choice == "none":
             return Terms(plain, plain, uncond, prompt=self.prompt)
-        opposed = self._opposed(cameras)
+        opposed, pose = self._opposed(cameras), cameras.c2w[:, :3].flatten(1)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
         if self.choice != "interpolated":
             rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
-            return Terms(self.encoded.pick(rows), plain, uncond, opposed, self.prompt)
-        return Terms(self._interpolated(views), plain, uncond, opposed, self.prompt)
+            return Terms(self.encoded.pick(rows), plain, uncond, opposed, self.prompt, pose)
+        return Terms(self._interpolated(views), plain, uncond, opposed, self.prompt, pose)
 
     def _opposed(self, cameras: Cameras) -> tuple[tuple[Condition, Tensor], ...]:
         """The level phrases of front, left, back and right (as far as the prior tells them apart), for Perp-Neg.

@@ -172,7 +172,13 @@ class Job:
                 while not loop.done:
                     entry = loop.one_step()
                     if self.team.leads:
-                        self.run.log({"index": index, "stage": name, **{k: _short(v) for k, v in vars(entry).items()}})
+                        self.run.log(
+                            {
+                                "index": index,
+                                "stage": name,
+                                **{k: _short(v) for k, v in vars(entry).items() if v is not None},
+                            }
+                        )
                         progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
                     now = time.monotonic()
                     if interrupt.asked or (now - saved > CHECKPOINT_S and not loop.done):
@@ -189,6 +195,7 @@ class Job:
             good = f" The last good checkpoint is {last[0]}." if last else ""
             raise ScoreliftError(f"{error}{good}") from error
         self._save(index, loop)
+        loop.close()
         self.seconds[name] = round(time.monotonic() - started, 2)
         return scene
 

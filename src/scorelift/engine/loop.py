@@ -13,6 +13,7 @@ from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError
 from ..distill.base import Terms
 from ..distill.prompts import ViewPrompts
+from ..distill.twin import Twin
 from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene
@@ -39,6 +40,8 @@ class StepLog:
     "Root mean square of the distiller's gradient on z."
     penalty: float
     opacity: float
+    twin: float | None = None
+    "Loss of the distiller's twin, if it has one."
 
 
 class Loop:
@@ -54,6 +57,8 @@ class Loop:
         self.optimizer = stage.optimizer.build(scene.groups(1.0))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.step = 0
+        config = getattr(stage.distiller, "twin", None)
+        self.twin = Twin(prior, config, seed) if config is not None and config.kind == "lora" else None
 
     @property
     def done(self) -> bool:
@@ -61,14 +66,22 @@ class Loop:
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
+        twin = {} if self.twin is None else {"twin": self.twin.state()}
         return {"stage": self.name, "step": self.step, "scene": self.scene.state_dict(),
-                "optimizer": self.optimizer.state_dict()}  # fmt: skip
+                "optimizer": self.optimizer.state_dict(), **twin}  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
         self.scene.load_state_dict(state["scene"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        if self.twin is not None:
+            self.twin.load(state["twin"])
+
+    def close(self) -> None:
+        """Let go of the prior."""
+        if self.twin is not None:
+            self.twin.adapters.remove()
 
     def one_step(self) -> StepLog:
         """Render, distill, regularize, update.
@@ -100,6 +113,7 @@ class Loop:
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * rate
         self.optimizer.step()
+        twin = self._teach_twin(z.detach(), terms, generator)
         self.step += 1
         return StepLog(
             step=self.step,
@@ -108,6 +122,7 @@ class Loop:
             gradient=float(gradient.square().mean().sqrt()),
             penalty=float(penalty.detach()),
             opacity=float(render.opacity.detach().mean()),
+            twin=twin,
         )
 
     def _look(self, progress: float, generator: torch.Generator) -> tuple[Cameras, Render]:
@@ -128,12 +143,27 @@ class Loop:
     def _distill(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> tuple[Tensor, float]:
         """The distiller's gradient on z, averaged over the stage's noise draws, and the mean time of those."""
         stage, total, time = self.stage, torch.zeros_like(z), 0.0
+        twin: dict[str, Any] = {} if self.twin is None else {"twin": self.twin}
         for _ in range(stage.draws):
             level = stage.noise.draw(self.prior, stage.views, progress, generator)[self.mine]
             noise = torch.randn(stage.views, *z.shape[1:], generator=generator)[self.mine].to(z)
-            total = total + stage.distiller(self.prior, z, terms, level, noise).gradient
+            total = total + stage.distiller(self.prior, z, terms, level, noise, **twin).gradient
             time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
+
+    def _teach_twin(self, z: Tensor, terms: Terms, generator: torch.Generator) -> float | None:
+        """The twin's steps on the renders of this step."""
+        if self.twin is None:
+            return None
+        loss = torch.zeros(())
+        for _ in range(self.twin.config.steps):
+            loss = self.twin.loss(z, terms, generator)
+            self._check("the twin's loss", loss)
+            self.twin.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.team.average(self.twin.adapters.parameters())
+            self.twin.optimizer.step()
+        return float(loss.detach())
 
     def _penalty(self, render: Render, cameras: Cameras, progress: float) -> Tensor:
         weights = self.stage.penalties

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.diffusion import Level, NoiseSchedule
+from ..core.errors import ScoreliftError
+from .adapters import Anatomy
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,19 @@ class Prior(ABC):
     def decode(self, z: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
         """The model's space to linear rgb in [0, 1]."""
         return ((z + 1) / 2).clamp(0, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device("cpu")
+
+    def anatomy(self) -> Anatomy:
+        """Where its network can be adapted, for a twin.
+
+        Raises:
+            ScoreliftError: if it has no network.
+        """
+        raise ScoreliftError(f"twin: the {self.name} prior has no network that a twin could share.")
 
     def linear_look(self) -> Float[Tensor, "c1 3"]:
         """Rows (channels and 1) of a linear map from z to rgb: a cheap look, without decoding."""

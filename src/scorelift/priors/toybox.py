@@ -17,6 +17,7 @@ from ..core.config import from_json
 from ..core.diffusion import Cosine, Level
 from ..core.errors import ScoreliftError, bad
 from ..core.words import words
+from .adapters import Anatomy, block_layers
 from .base import Condition, Prior, ViewWords
 from .text import MAX_TOKENS, Tokenizer
 from .unet import Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
@@ -46,6 +47,10 @@ class ToyboxPrior(Prior):
     def to(self, device: torch.device | str) -> ToyboxPrior:
         self.net.to(device)
         return self
+
+    def anatomy(self) -> Anatomy:
+        trunks = (self.net.base.trunk, self.net.detail)
+        return Anatomy(block_layers(*trunks), [(trunk.noise, trunk.prompt.out_features) for trunk in trunks])
 
     def check_prompt(self, prompt: str) -> None:
         """Raise for words the model was never trained on, naming the nearest it knows."""

@@ -19,11 +19,13 @@ from ..core.samplers import (
 )
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
-from ..distill.noise import Sigmas, Times
+from ..distill.noise import Sigmas, Times, Trajectory
 from ..distill.prompts import Choice, Place
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.sjc import SJC
+from ..distill.twin import TwinConfig
+from ..distill.vsd import APFO, VSD
 from ..priors.options import ModelOptions
 from ..scenes.canvas import CanvasConfig
 from ..scenes.mlp import MLPConfig
@@ -72,8 +74,8 @@ class Stage:
     "Cameras a step."
     draws: int = 1
     "Noise draws a camera: one render, so many estimates of its gradient, averaged."
-    noise: Times | Sigmas = Times()
-    distiller: SDS | SJC | DiffusionLoss | Similarity = SDS()
+    noise: Times | Sigmas | Trajectory = Times()
+    distiller: SDS | SJC | VSD | APFO | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
@@ -171,8 +173,9 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, ModelOptions, Times, Sigmas, SDS, SJC, DiffusionLoss, Similarity, Adam, Adamax,
-    Shampoo, OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
+    Penalties, Prompting, Stage, Finish, ModelOptions, Times, Sigmas, Trajectory,
+    SDS, SJC, VSD, APFO, TwinConfig, DiffusionLoss, Similarity, Adam, Adamax, Shampoo,
+    OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
     BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

@@ -6,15 +6,16 @@ Ref: DreamFusion Fig. 2; SJC Sec. 4.1.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
-from ..core.errors import check_choice
+from ..core.errors import bad, check_choice
 from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
 from ..distill.baselines import DiffusionLoss
-from ..distill.noise import Sigmas, Times, annealed
+from ..distill.noise import Sigmas, Times, Trajectory, annealed
 from ..distill.sds import SDS
 from ..distill.sjc import SJC
+from ..distill.vsd import APFO, VSD
 from ..scenes.canvas import CanvasConfig, Kind
 from .base import Prompting, Recipe, Stage
 from .optimizers import Adam
@@ -39,7 +40,7 @@ class CanvasRecipe(Recipe):
         distiller=SDS(cfg_scale=3.0, weighting="x0"),
         shading=ShadingSampler(shaded=0.0),
         prompting=Prompting(choice="none"),
-        optimizer=Adam(rate=Constant(0.05)),
+        optimizer=Adam(rate=Constant(0.05), eps=1e-15),
     )
 
     def __post_init__(self) -> None:
@@ -55,11 +56,16 @@ class CanvasRecipe(Recipe):
 def on(stage: Stage, kind: Kind) -> Stage:
     """A canvas stage on another kind of picture, with the learning rate that suits it."""
     rate = 0.005 if kind == "mlp" else 0.05
-    return replace(stage, scene=CanvasConfig(kind=kind, pictures=stage.views), optimizer=Adam(rate=Constant(rate)))
+    return replace(
+        stage, scene=CanvasConfig(kind=kind, pictures=stage.views), optimizer=Adam(rate=Constant(rate), eps=1e-15)
+    )
+
+
+Method = Literal["sds", "sjc", "vsd", "apfo", "jacobian"]
 
 
 def study(
-    distiller: Literal["sds", "sjc", "jacobian"], noise: Literal["annealed", "random"], cfg_scale: float, *,
+    distiller: Method, noise: Literal["annealed", "random"], cfg_scale: float, *,
     kind: Kind = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
 ) -> CanvasRecipe:  # fmt: skip
     """The recipe with a distiller and a noise schedule to be looked at, as in SJC Sec. 5.1.
@@ -68,16 +74,25 @@ def study(
     authors' code: among random noise levels the score itself would hear only the smallest, which say nothing about
     what is in a picture.
     """
-    check_choice("distiller", distiller, ("sds", "sjc", "jacobian"))
+    check_choice("distiller", distiller, get_args(Method))
     check_choice("noise", noise, ("annealed", "random"))
-    methods: dict[str, SDS | SJC | DiffusionLoss] = {
+    if distiller == "apfo" and noise == "random":
+        raise bad("noise", expected="annealed for apfo, which follows a sampler's levels", got=noise)
+    methods: dict[str, SDS | SJC | VSD | APFO | DiffusionLoss] = {
         "sds": SDS(cfg_scale=cfg_scale, weighting="x0"),
         "sjc": SJC(cfg_scale=cfg_scale, weighting="uniform"),
+        "vsd": VSD(cfg_scale=cfg_scale),
+        "apfo": APFO(cfg_scale=cfg_scale),
         "jacobian": DiffusionLoss(cfg_scale=cfg_scale),
+    }
+    noises: dict[str, Sigmas | Times | Trajectory] = {
+        "annealed": Sigmas(high=4.0, low=0.2),
+        "random": Times(),
+        "apfo": Trajectory(start=0.95, end=0.1, levels=steps),
     }
     stage = replace(
         CanvasRecipe().picture,
         steps=steps, size=size, views=pictures, distiller=methods[distiller],
-        noise=Sigmas(high=4.0, low=0.2) if noise == "annealed" else Times(),
+        noise=noises[distiller if distiller == "apfo" else noise],
     )  # fmt: skip
     return CanvasRecipe(picture=on(stage, kind))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...core.diffusion import Flow, Level, NoiseSchedule
 from ...core.errors import ScoreliftError, bad
+from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
 from ..options import ModelOptions
 from .cache import PromptCache
@@ -42,6 +43,14 @@ class DiffusersPrior(Prior):
     @property
     def device(self) -> torch.device:
         return self.net.device
+
+    def anatomy(self) -> Anatomy:
+        clocks = [getattr(owner, name) for owner, name in (
+            (self.net, "time_embedding"),
+            (getattr(self.net, "time_text_embed", None), "timestep_embedder"),
+            (getattr(getattr(self.net, "adaln_single", None), "emb", None), "timestep_embedder"),
+        ) if owner is not None and getattr(owner, name, None) is not None]  # fmt: skip
+        return Anatomy(attention_layers(self.net), [(clock, clock.linear_2.out_features) for clock in clocks])
 
     def native(self, level: Level) -> tuple[Level, Tensor]:
         """The level of the same noise as the network was trained at, and the time it is told."""

@@ -1,0 +1,206 @@
+"""Distillers with a twin against closed forms."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scorelift.core.cameras import Cameras
+from scorelift.core.diffusion import Level
+from scorelift.core.errors import ScoreliftError
+from scorelift.distill.base import Terms
+from scorelift.distill.noise import Trajectory
+from scorelift.distill.sds import SDS
+from scorelift.distill.twin import Twin, TwinConfig
+from scorelift.distill.vsd import APFO, VSD
+from scorelift.engine.loop import Loop
+from scorelift.export.surface import ring
+from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
+from scorelift.priors.toybox import load_toybox
+from scorelift.recipes.canvas import CanvasRecipe
+from scorelift.scenes import build_scene
+
+MEAN, STD = 0.4, 0.6
+IDENTITY, NONE = TwinConfig(kind="identity"), TwinConfig(kind="none")
+
+
+def terms(prior, n, pose=None):
+    full, uncond = prior.encode_prompts(["x"] * n), prior.encode_prompts([""] * n)
+    return Terms(full, full, uncond, pose=pose)
+
+
+def gaussian():
+    return GaussianPrior(torch.full((1, 2, 2), MEAN, dtype=torch.float64), STD)
+
+
+class Exact(Twin):
+    """The denoiser of renders that are N(mean, std^2)."""
+
+    def __init__(self, z):
+        self.mean, self.square = z.mean(), z.var()
+
+    def x0(self, z_t, level, _):
+        s2 = (level.sigma_ve**2).view(-1, 1, 1, 1)
+        y = z_t / level.alpha_t.view(-1, 1, 1, 1)
+        return (self.square * y + s2 * self.mean) / (self.square + s2)
+
+
+def draw(generator, n=3):
+    return (torch.randn(n, 1, 2, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+
+
+def test_vsd_with_a_twin_that_knows_the_render_is_sds(generator):
+    prior, (z, noise) = gaussian(), draw(generator)
+    level = Level.vp(torch.tensor([0.1, 1.0, 8.0], dtype=torch.float64))
+    for weighting in ("sigma2", "uniform"):
+        got = VSD(weighting=weighting, twin=IDENTITY)(prior, z, terms(prior, 3), level, noise)
+        same = SDS(cfg_scale=7.5, weighting=weighting)(prior, z, terms(prior, 3), level, noise)
+        torch.testing.assert_close(got.gradient, same.gradient)
+
+
+def test_vsd_vanishes_where_renders_are_the_prior(generator):
+    prior, (z, noise) = gaussian(), draw(generator)
+    level = Level.vp(torch.tensor([0.1, 1.0, 8.0], dtype=torch.float64))
+    twin = Exact(z)
+    twin.mean, twin.square = torch.tensor(MEAN), torch.tensor(STD**2)
+    got = VSD(cfg_scale=1.0)(prior, z, terms(prior, 3), level, noise, twin)
+    torch.testing.assert_close(got.gradient, torch.zeros_like(z))
+
+
+def test_apfo_with_a_twin_that_knows_the_render_is_an_euler_step_of_the_flow(generator):
+    prior, (z, noise) = gaussian(), draw(generator)
+    s, after = 2.0, 1.5
+    level = Level.vp(torch.full((3,), s, dtype=torch.float64))
+    level = replace(level, decay=torch.full((3,), (s - after) / s, dtype=torch.float64))
+    got = APFO(cfg_scale=1.0, twin=IDENTITY)(prior, z, terms(prior, 3), level, noise).gradient
+    y = z + s * noise
+    denoised = (STD**2 * y + s**2 * MEAN) / (STD**2 + s**2)
+    euler = y + (after - s) * (y - denoised) / s
+    torch.testing.assert_close(z - got, euler - after * noise)
+
+
+def test_the_mean_of_renders_follows_the_flow_in_closed_form(generator):
+    """m(s) = mu + (m_T - mu) sqrt((tau^2 + s^2) / (tau^2 + s_T^2)): toward the prior, whatever the paper's sign."""
+    prior = gaussian()
+    z = 3.0 + 0.3 * torch.randn(4000, 1, 2, 2, generator=generator, dtype=torch.float64)
+    start = float(z.mean())
+    schedule = Trajectory(start=0.9, end=0.05, levels=400)
+    sigmas = schedule.sigmas(prior)
+    method = APFO(cfg_scale=1.0)
+    for i in range(400):
+        level = schedule.draw(prior, len(z), i / 400, generator)
+        level = Level(level.alpha_t.double(), level.sigma_t.double(), level.decay.double())
+        noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+        z = z - method(prior, z, terms(prior, len(z)), level, noise, Exact(z)).gradient
+        if i % 100 == 99:
+            s = sigmas[i + 1]
+            expected = MEAN + (start - MEAN) * ((STD**2 + s**2) / (STD**2 + sigmas[0] ** 2)).sqrt()
+            assert abs(float(z.mean() - expected)) < 0.03
+
+
+def test_the_flow_lands_on_the_data(generator):
+    """On an empirical prior, renders that each know themselves end at its pictures."""
+    points = torch.tensor([[-1.0, 0.2], [0.3, 0.9], [0.8, -0.7]], dtype=torch.float64)
+    prior = EmpiricalPrior({"x": points.view(3, 2, 1, 1)})
+    z = torch.randn(50, 2, 1, 1, generator=generator, dtype=torch.float64)
+    schedule = Trajectory(start=0.8, end=0.01, levels=200)
+    for i in range(200):
+        level = schedule.draw(prior, 50, i / 200, generator)
+        level = Level(level.alpha_t.double(), level.sigma_t.double(), level.decay.double())
+        noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+        z = z - APFO(cfg_scale=1.0, twin=IDENTITY)(prior, z, terms(prior, 50), level, noise).gradient
+    gap = torch.cdist(z.flatten(1), points).amin(1)
+    assert gap.max() < 0.2  # from about 1
+    assert gap.median() < 0.06
+    with pytest.raises(ScoreliftError, match="Trajectory"):
+        APFO(twin=NONE)(prior, z, terms(prior, 50), Level.vp(torch.ones(50)), z)
+
+
+@pytest.mark.parametrize("curve", ["time", "log", "karras"])
+def test_a_trajectory_falls_from_its_start_to_its_end(curve):
+    prior = gaussian()
+    schedule = Trajectory(start=0.9, end=0.2, levels=50, curve=curve)
+    sigmas = schedule.sigmas(prior)
+    ends = prior.schedule.level(torch.tensor([0.9, 0.2], dtype=torch.float64)).sigma_ve
+    torch.testing.assert_close(sigmas[[0, -1]], ends)
+    assert (sigmas.diff() < 0).all()
+    level = schedule.draw(prior, 2, 0.5, torch.Generator())
+    torch.testing.assert_close(level.sigma_ve, sigmas[25].float().repeat(2))
+    torch.testing.assert_close(level.decay * level.sigma_ve, (sigmas[25] - sigmas[26]).float().repeat(2))
+    with pytest.raises(ScoreliftError, match="trajectory"):
+        Trajectory(start=0.2, end=0.9)
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return load_toybox()
+
+
+def poses(cameras: Cameras):
+    return cameras.c2w[:, :3].flatten(1)
+
+
+def test_a_twin_begins_as_the_prior_and_leaves_it_alone(prior):
+    told = terms_of(prior)
+    z = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    z = torch.nn.functional.interpolate(z, (64, 64), mode="bilinear")
+    level = Level.vp(torch.tensor([0.5, 2.0]))
+    before = prior.predict_x0(z, level, told.full)
+    twin = Twin(prior, TwinConfig(rate=0.01), seed=0)
+    torch.testing.assert_close(twin.x0(z, level, told), before, atol=0, rtol=0)
+    losses = []
+    for step in range(12):
+        loss = twin.loss(z, told, torch.Generator().manual_seed(step % 3))
+        twin.optimizer.zero_grad()
+        loss.backward()
+        twin.optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])  # it learns the renders ...
+    for name, p in twin.adapters.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.abs().sum() > 0, name
+    assert (twin.x0(z, level, told) - before).abs().max() > 0.01
+    torch.testing.assert_close(prior.predict_x0(z, level, told.full), before, atol=0, rtol=0)  # ... the prior does not
+    assert all(p.grad is None for p in prior.net.parameters())
+    far = replace(told, pose=-told.pose)
+    assert (twin.x0(z, level, far) - twin.x0(z, level, told)).abs().max() > 1e-5  # it hears the camera
+    twin.adapters.remove()
+
+
+def terms_of(prior):
+    full = prior.encode_prompts(["a red mushroom"] * 2)
+    return Terms(full, full, prior.encode_prompts([""] * 2), pose=poses(ring(2)))
+
+
+@pytest.mark.parametrize("method", [VSD(), APFO()])
+def test_a_run_with_a_twin_resumes_exactly(method, prior):
+    stage = CanvasRecipe().picture
+    stage = replace(stage, steps=4, size=32, views=2, distiller=method, noise=Trajectory(levels=4, start=0.9),
+                    scene=replace(stage.scene, pictures=2, resolution=32))  # fmt: skip
+
+    def begin():
+        torch.manual_seed(0)
+        return Loop("picture", stage, build_scene(stage.scene), prior, "a red mushroom", seed=0)
+
+    whole = begin()
+    for _ in range(4):
+        log = whole.one_step()
+    assert log.twin > 0
+    first, second = begin(), None
+    for _ in range(2):
+        first.one_step()
+    state = first.state()
+    first.close()
+    second = begin()
+    second.load(state)
+    for _ in range(2):
+        second.one_step()
+    for a, b in zip(whole.scene.parameters(), second.scene.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+    whole.close()
+    second.close()
+
+
+def test_a_prior_without_a_network_has_no_twin():
+    with pytest.raises(ScoreliftError, match="no network"):
+        Twin(gaussian(), TwinConfig(), seed=0)
