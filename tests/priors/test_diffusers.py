@@ -18,10 +18,13 @@ from tiny import KINDS, save
 import scorelift
 from scorelift.core.diffusion import Flow, Level
 from scorelift.core.errors import ScoreliftError
+from scorelift.distill.base import Terms
 from scorelift.distill.baselines import DiffusionLoss
 from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
+from scorelift.distill.twin import Twin, TwinConfig
+from scorelift.distill.vsd import VSD
 from scorelift.engine.loop import Loop
 from scorelift.engine.run import final_scene
 from scorelift.priors.diffusers import load_diffusers
@@ -170,7 +173,12 @@ def test_latents_come_back_and_carry_gradients(kind, checkpoints):
     assert prior.linear_look().shape == (prior.channels + 1, 3)
 
 
-DISTILLERS = {"sds": SDS(cfg_scale=7.5), "sjc": SJC(cfg_scale=7.5), "jacobian": DiffusionLoss(cfg_scale=7.5)}
+DISTILLERS = {
+    "sds": SDS(cfg_scale=7.5),
+    "sjc": SJC(cfg_scale=7.5),
+    "vsd": VSD(),
+    "jacobian": DiffusionLoss(cfg_scale=7.5),
+}
 
 
 @pytest.mark.parametrize("method", DISTILLERS)
@@ -335,3 +343,29 @@ def test_a_run_in_latent_space_leaves_a_mesh_and_decoded_pictures(kind, checkpoi
     again = scorelift.generate("a red mushroom", out=tmp_path / "next", recipe=recipe, device="cpu", quiet=True,
                                start=run.path)  # fmt: skip
     assert again.finished
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ddpm"])
+def test_a_twin_shares_the_weights_and_learns_in_fp32(kind, precision, checkpoints):
+    prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
+    condition = prior.encode_prompts(["a duck", "a red mushroom"])
+    terms = Terms(condition, condition, prior.encode_prompts([""] * 2), pose=torch.randn(2, 12))
+    twin = Twin(prior, TwinConfig(rate=0.01), seed=0)
+    assert len(twin.adapters.rows) >= 4
+    assert len(twin.adapters.poses) == 1
+    level = Level.vp(torch.tensor([0.5, 2.0]))
+    z, noise = noisy(prior, level)
+    z_t = level.add_noise(z, noise)
+    before = prior.predict_x0(z_t, level, condition)
+    torch.testing.assert_close(twin.x0(z_t, level, terms), before, atol=0, rtol=0)
+    for step in range(2):
+        twin.optimizer.zero_grad()
+        twin.loss(z, terms, torch.Generator().manual_seed(step)).backward()
+        twin.optimizer.step()
+    for name, parameter in twin.adapters.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad.abs().sum() > 0, name  # down projections learn once up projections are not 0
+    assert (twin.x0(z_t, level, terms) - before).abs().max() > 0
+    torch.testing.assert_close(prior.predict_x0(z_t, level, condition), before, atol=0, rtol=0)
+    twin.adapters.remove()

@@ -86,13 +86,13 @@ class Adapters(nn.Module):
             ear.remove()
 
     def _beside(self, row: nn.Module) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
             return output + row(inputs[0].float()).to(output.dtype) if self.on else None
 
         return hook
 
     def _told(self, linear: nn.Module) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if not self.on or self.pose is None:
                 return None
             return output + linear(self.pose.float()).to(output.dtype)
