@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,8 @@ import torch
 from scorelift.core.cameras import Cameras
 from scorelift.core.lights import Lights
 from scorelift.core.samplers import RingSampler
-from scorelift.scenes import Volume
+from scorelift.export.surface import ring
+from scorelift.scenes import Volume, build_scene
 from scorelift.scenes.mlp import MLPConfig, MLPField, Sky, integrated_encoding, refine
 
 SMALL = MLPConfig(frequencies=3, blocks=2, width=16, coarse_samples=24, fine_samples=16, environment=False)
@@ -153,3 +155,19 @@ def test_the_map_is_part_of_the_state():
     net.occupancy.occupied[2] = False
     other.load_state_dict(net.state_dict())
     assert torch.equal(other.occupancy.occupied, net.occupancy.occupied)
+
+
+def test_a_grid_of_a_small_field_looks_the_same():
+    torch.manual_seed(0)
+    config = MLPConfig(
+        width=16, blocks=1, extent=1.0, blob=40.0, blob_width=0.3, density_bias=-5.0, coarse_samples=96, fine_samples=0
+    )
+    scene = build_scene(replace(config, environment=False, normals="differences"))
+    scene.update(0, 1.0)
+    backdrop = torch.full((2, 3, 1, 1), 0.5)
+    with torch.no_grad():
+        render, grid = (each.render(ring(2), 24, background=backdrop) for each in (scene, scene.gridded(96)))
+    torch.testing.assert_close(grid.rgb, render.rgb, atol=0.03, rtol=0)
+    torch.testing.assert_close(grid.opacity, render.opacity, atol=0.05, rtol=0)
+    wide = build_scene(replace(config, extent=1.4))
+    assert wide.gridded() is wide

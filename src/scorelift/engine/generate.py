@@ -210,7 +210,7 @@ class Job:
         if scene.latent:
             write_decoded(path, scene, self.prior)
         scene = scene.to("cpu").coloured()
-        write_pictures(path, scene, finish)
+        write_pictures(path, scene.gridded(), finish)
         if isinstance(scene, Volume):
             progress.say("making the mesh")
             asset = make_asset(scene, finish)

@@ -37,6 +37,10 @@ class Scene(nn.Module, ABC):
         """Whether a prior's own space is rendered in place of colours."""
         return False
 
+    def gridded(self) -> Scene:
+        """The scene as is quickest to look at often, from many sides."""
+        return self
+
     def coloured(self) -> Scene:
         """The scene as people see it."""
         return self

@@ -20,6 +20,7 @@ from ..core.schedules import Ramp, Schedule
 from ..kernels.composite import weights_dense
 from .fields import Field, Lookup, March, ball_span
 from .occupancy import Occupancy
+from .voxels import VoxelConfig, VoxelField
 
 RENEW = 16
 "Steps between looks at where there is density."
@@ -128,6 +129,24 @@ class MLPField(Field):
 
     def at(self, xyz: Float[Tensor, "n 3"]) -> MLPLookup:
         return MLPLookup(self, xyz)
+
+    @torch.no_grad()
+    def voxels(self, resolution: int) -> VoxelField:
+        """Its values on a grid, which is much quicker to look at; for fields within the unit ball."""
+        scale = 30.0
+        field = VoxelField(VoxelConfig(resolution=resolution, density_scale=scale, prune_alpha=1e-3))
+        axis = torch.linspace(-1, 1, resolution, device=self.net.first.weight.device)
+        grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
+        densities, albedos = [], []
+        for xyz in grid.split(1 << 17):
+            raw = self.raw(xyz)
+            densities.append(self.density_of(raw[:, 0], xyz))
+            albedos.append(raw[:, 1:])
+        soft = (torch.cat(densities) / scale).clamp(1e-5, 1e3)
+        field.density.copy_((soft + torch.log(-torch.expm1(-soft))).view_as(field.density))
+        field.albedo.copy_(torch.cat(albedos).view_as(field.albedo))
+        field.update(0, 1.0)
+        return field
 
     def march(
         self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], jitter: Float[Tensor, " r"]

@@ -15,6 +15,7 @@ from ..core.lights import Lights, Shading
 from .background import Environment
 from .base import Render, Scene
 from .fields import Field, Rays
+from .mlp import MLPField
 from .voxels import VoxelField
 
 
@@ -29,6 +30,12 @@ class Volume(Scene):
     def latent(self) -> bool:
         """Whether a prior's own space is rendered in place of colours."""
         return isinstance(self.field, VoxelField) and self.field.config.latent > 0
+
+    def gridded(self, resolution: int = 128) -> Volume:
+        """Itself; of a small network field, its values on a grid, before whatever background is given."""
+        if not isinstance(self.field, MLPField) or self.field.extent > 1:
+            return self
+        return Volume(self.field.voxels(resolution))
 
     @torch.no_grad()
     def look_by(self, look: Float[Tensor, "c1 3"]) -> None:
