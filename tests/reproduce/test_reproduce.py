@@ -56,6 +56,7 @@ def bench(tmp_path, monkeypatch):
         ("dreamfusion", "figure6", ["base", "+ ViewAug", "+ ViewDep", "+ Lighting", "+ Textureless", "truth"]),
         ("dreamfusion", "figure9", ["2", "20"]),
         ("dreamfusion", "views", [*views.WAYS, "truth"]),
+        ("dreamflow", "figure6", ["SDS", "VSD", "APFO", "APFO, identity"]),
         ("sjc", "figure2", ["1", "2", "4", "8"]),
         ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),
         ("sjc", "figure6", ["sjc, small", "dreamfusion, small", "truth"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dreamfusion, sjc
+from . import dreamflow, dreamfusion, sjc
 from .bench import Bench, Findings, Scale, Study
 from .views import view_phrases
 
@@ -42,6 +42,14 @@ STUDIES: dict[str, dict[str, Study]] = {
             "the Janus score by how the view is said, with the default recipe",
             full=Scale(prompts=KINDS[:8], seeds=(0, 1)),
             fast=Scale(prompts=KINDS[:5], seeds=(0,)),
+        ),
+    },
+    "dreamflow": {
+        "figure6": Study(
+            dreamflow.figure6,
+            "gradients of SDS, VSD and APFO on flat pictures, and the pictures",
+            full=Scale(prompts=KINDS[:4], seeds=(0, 1), steps=600),
+            fast=Scale(prompts=(KINDS[0], KINDS[8]), seeds=(0,), steps=300),
         ),
     },
     "sjc": {
