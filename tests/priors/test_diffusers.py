@@ -369,3 +369,29 @@ def test_a_twin_shares_the_weights_and_learns_in_fp32(kind, precision, checkpoin
     assert (twin.x0(z_t, level, terms) - before).abs().max() > 0
     torch.testing.assert_close(prior.predict_x0(z_t, level, condition), before, atol=0, rtol=0)
     twin.adapters.remove()
+
+
+def test_lora_weights_reach_the_words(checkpoints, tmp_path):
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = DiffusionPipeline.from_pretrained(checkpoints["sd15"])
+    pipe.text_encoder.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj"], init_lora_weights=False))
+    pipe.save_lora_weights(tmp_path, text_encoder_lora_layers=get_peft_model_state_dict(pipe.text_encoder))
+    options = ModelOptions(lora=str(tmp_path))
+    said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts(["a duck"])
+            for o in (None, options)]  # fmt: skip
+    theirs = pipe.encode_prompt("a duck", "cpu", 1, False)[0]
+    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+    torch.testing.assert_close(said[1].tensors["tokens"], theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_a_learned_token_is_said(checkpoints, tmp_path):
+    from safetensors.torch import save_file
+
+    file = tmp_path / "thing.safetensors"
+    save_file({"<thing>": torch.randn(1, 32)}, file)
+    options = ModelOptions(textual_inversion=str(file))
+    said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts(["a <thing>"])
+            for o in (None, options)]  # fmt: skip
+    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3

@@ -94,7 +94,7 @@ def generate(
     asked = run.recipe if run else plan
     model = load_prior(asked.prior, where, asked.model)
     plan = plan.fitted(model.channels if model.bound is None else 0)
-    _check_prompt(model, prompt)
+    model.check_prompt(prompt)
     if start is not None and run is None:
         final_scene(Run.open(Path(start)))  # told now if it cannot be used
     if run is None and team.leads:
@@ -108,10 +108,6 @@ def _resumed(path: Path, prompt: str) -> Run:
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
     return run
-
-
-def _check_prompt(prior: Prior, prompt: str) -> None:
-    prior.encode_prompts([prompt])
 
 
 class Job:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.diffusion import Level, NoiseSchedule
-from ..core.errors import ScoreliftError
+from ..core.errors import ScoreliftError, bad
 from .adapters import Anatomy
 
 
@@ -108,6 +108,11 @@ class Prior(ABC):
         Raises:
             ScoreliftError: for a prompt the model cannot read.
         """
+
+    def check_prompt(self, prompt: str) -> None:
+        """Raise for a prompt the model cannot read, as far as can be told without reading it."""
+        if not prompt.strip():
+            raise bad("prompt", expected="a sentence", got=prompt)
 
     def encode(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         """Linear rgb in [0, 1] to the model's space; differentiable. Pixel models: [-1, 1]."""

@@ -53,7 +53,9 @@ class ToyboxPrior(Prior):
         return Anatomy(block_layers(*trunks), [(trunk.noise, trunk.prompt.out_features) for trunk in trunks])
 
     def check_prompt(self, prompt: str) -> None:
-        """Raise for words the model was never trained on, naming the nearest it knows."""
+        """Raise for words the model was never trained on, naming the nearest it knows, and for too many of them."""
+        if len(self.tokenizer.encode(prompt)) >= MAX_TOKENS:
+            raise bad("prompt", expected=f"at most {MAX_TOKENS - 1} tokens", got=prompt, remedy="Say it shorter.")
         unknown = [word for word in words(prompt) if word not in self.known_words]
         if not unknown:
             return
@@ -69,8 +71,6 @@ class ToyboxPrior(Prior):
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         for prompt in prompts:
             self.check_prompt(prompt)
-            if len(self.tokenizer.encode(prompt)) >= MAX_TOKENS:
-                raise bad("prompt", expected=f"at most {MAX_TOKENS - 1} tokens", got=prompt, remedy="Say it shorter.")
         text = self.net.read(self.tokenizer.batch(prompts).to(self.device))
         return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
 
