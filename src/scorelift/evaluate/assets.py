@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,25 +96,44 @@ def evaluate_runs(
     others = toybox_distractors(settings.distractors, settings.seed) if distractors is None else list(distractors)
     choices, own = candidates([run.prompt for run in runs], others)
     texts = scorer.embed_texts(choices)
-    rows = [_marks(run, index, scorer, texts, judge, settings) for run, index in zip(runs, own, strict=True)]
+    board = Board(scorer, texts, [_kind(text) for text in choices])
+    rows = [_marks(run, index, board, judge, settings) for run, index in zip(runs, own, strict=True)]
     keys = [key for key in rows[0] if key not in ("run", "prompt", "recipe")]
     means = {key: summary([row[key] for row in rows if row[key] is not None]) for key in keys}
-    truth = _truth_row([run.prompt for run in runs], own, scorer, texts, settings)
+    truth = _truth_row([run.prompt for run in runs], own, board, settings)
     header = {"scorer": scorer.name, "candidates": len(choices), "cameras": vars(settings.cameras), "judge": about}
     return {"settings": header, "truth": truth, "mean": means, "runs": rows}
 
 
-def _marks(run: Run, index: int, scorer: Scorer, texts: Tensor, judge: Judge, settings: Evaluation) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Board:
+    """The captions among which pictures find theirs."""
+
+    scorer: Scorer
+    texts: Float[Tensor, "m d"]
+    kinds: list[str | None]
+    "What each caption names, in the closed world."
+
+    def marks(self, pictures: Float[Tensor, "n 3 h w"], own: int, mode: str) -> dict[str, float]:
+        """R=1 and R=10, and how often the first caption names the right kind, which needs no colour."""
+        found = retrieve(self.scorer.embed_pictures(pictures), self.texts, [own] * len(pictures))
+        right = [self.kinds[i] is not None and self.kinds[i] == self.kinds[own] for i in found.first.tolist()]
+        return {
+            f"r1_{mode}": float(found.r1.mean()), f"r10_{mode}": float(found.r10.mean()),
+            f"kind_{mode}": sum(right) / len(right),
+        }  # fmt: skip
+
+
+def _marks(run: Run, index: int, board: Board, judge: Judge, settings: Evaluation) -> dict[str, Any]:
     if not run.finished:
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
-    scene = final_scene(run)
+    scene = final_scene(run).gridded()
     if not isinstance(scene, Volume):
         raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
     row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
     cameras = settings.cameras.ring()
     for mode in MODES:
-        found = retrieve(scorer.embed_pictures(look(scene, cameras, scorer.size, mode)), texts, [index] * len(cameras))
-        row[f"r1_{mode}"], row[f"r10_{mode}"] = float(found.r1.mean()), float(found.r10.mean())
+        row |= board.marks(look(scene, cameras, board.scorer.size, mode), index, mode)
     spec = _spec(run.prompt)
     row |= dict.fromkeys(("object", "janus", "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim"))
     if spec is None:
@@ -127,24 +147,26 @@ def _marks(run: Run, index: int, scorer: Scorer, texts: Tensor, judge: Judge, se
     return row | compare_views(asset, truth)
 
 
-def _truth_row(prompts: Sequence[str], own: Sequence[int], scorer: Scorer, texts: Tensor, settings: Evaluation) -> Any:
+def _truth_row(prompts: Sequence[str], own: Sequence[int], board: Board, settings: Evaluation) -> Any:
     """Retrieval of the world's own pictures of the same captions: what the scorer can do at best."""
     specs = [_spec(prompt) for prompt in prompts]
     known = [(spec, index) for spec, index in zip(specs, own, strict=True) if spec is not None]
     if not known:
         return None
     cameras = settings.cameras.ring()
-    hits: dict[str, list[float]] = {
-        f"{rank}_{mode}": [] for mode in ("shaded", "textureless") for rank in ("r1", "r10")
-    }
+    hits: dict[str, list[float]] = defaultdict(list)
     for spec, index in known:
         lights = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], torch.full((len(cameras),), 0.4))
         for mode in ("shaded", "textureless"):
             pictures = Truth(spec).picture(cameras, lights, 64, textureless=mode == "textureless")
-            found = retrieve(scorer.embed_pictures(pictures), texts, [index] * len(cameras))
-            hits[f"r1_{mode}"].append(float(found.r1.mean()))
-            hits[f"r10_{mode}"].append(float(found.r10.mean()))
+            for key, value in board.marks(pictures, index, mode).items():
+                hits[key].append(value)
     return {key: summary(values) for key, values in hits.items()}
+
+
+def _kind(caption: str) -> str | None:
+    spec = _spec(caption)
+    return None if spec is None else spec.kind
 
 
 def _spec(prompt: str) -> Spec | None:
@@ -155,8 +177,8 @@ def _spec(prompt: str) -> Spec | None:
 
 
 COLUMNS = (
-    "r1_albedo", "r1_shaded", "r1_textureless", "r10_textureless", "object", "janus", "chamfer", "f_score", "iou",
-    "psnr",
+    "r1_albedo", "r1_shaded", "r1_textureless", "kind_textureless", "r10_textureless", "object", "janus", "chamfer",
+    "f_score", "iou", "psnr",
 )  # fmt: skip
 
 

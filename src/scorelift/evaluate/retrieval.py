@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..core.errors import bad
@@ -22,6 +22,8 @@ class Retrieval:
     r1: Float[Tensor, " n"]
     "1 or 0 for each picture."
     r10: Float[Tensor, " n"]
+    first: Int[Tensor, " n"]
+    "Index of the caption found first."
 
 
 def retrieve(pictures: Float[Tensor, "n d"], texts: Float[Tensor, "m d"], own: Sequence[int]) -> Retrieval:
@@ -29,7 +31,7 @@ def retrieve(pictures: Float[Tensor, "n d"], texts: Float[Tensor, "m d"], own: S
     scores = pictures @ texts.T
     mine = scores[torch.arange(len(scores)), torch.tensor(own)]
     rank = (scores >= mine[:, None]).sum(1)
-    return Retrieval((rank <= 1).float(), (rank <= 10).float())
+    return Retrieval((rank <= 1).float(), (rank <= 10).float(), scores.argmax(1))
 
 
 def candidates(captions: Sequence[str], distractors: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -25,7 +25,16 @@ def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_
 
 def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
     """Retrieval in three render types, the Janus score and distance to the truth of each group of runs."""
-    keys = ("r1_albedo", "r1_shaded", "r1_textureless", "r10_textureless", "object", "janus", "chamfer")
+    keys = (
+        "r1_albedo",
+        "r1_shaded",
+        "r1_textureless",
+        "kind_textureless",
+        "r10_textureless",
+        "object",
+        "janus",
+        "chamfer",
+    )
     results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items()}
     truth = next(iter(results.values()))["truth"]
     rows = {label: [result["mean"][key] for key in keys] for label, result in results.items()}
