@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -95,7 +96,7 @@ class Adapters(nn.Module):
         def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if not self.on or self.pose is None:
                 return None
-            return output + linear(self.pose.float()).to(output.dtype)
+            return output + linear(self.pose.to(output.device, torch.float32)).to(output.dtype)
 
         return hook
 

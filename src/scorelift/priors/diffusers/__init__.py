@@ -1,5 +1,6 @@
 """Checkpoints of the diffusers library as priors; nothing here is imported before one is asked for."""
 
-from .prior import DiffusersPrior, load_diffusers
+from .loading import load_diffusers
+from .prior import DiffusersPrior
 
 __all__ = ["DiffusersPrior", "load_diffusers"]

@@ -1,0 +1,78 @@
+"""From a folder to a prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.errors import ScoreliftError, bad
+from ..options import ModelOptions
+from .cache import PromptCache
+from .checkpoint import Checkpoint
+from .families import family_of, vae_factor
+from .latents import Latents
+from .lora import fuse_lora
+from .noise import read_noise
+from .prior import DiffusersPrior
+from .prompts import Prompts
+
+
+def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: ModelOptions | None = None,
+                   *, name: str | None = None, cache: Path | None = None) -> DiffusersPrior:  # fmt: skip
+    """A prior from a folder that `save_pretrained` wrote or the hub gave.
+
+    Raises:
+        ScoreliftError: if diffusers is not installed, or the checkpoint is not one we can use.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ScoreliftError(
+            "prior: diffusers models need the diffusers library. Install it with pip install 'scorelift[diffusers]'."
+        ) from error
+    diffusers.utils.logging.disable_progress_bar()
+    options, device = options or ModelOptions(), torch.device(device)
+    checkpoint = Checkpoint.open(folder)
+    family = family_of(checkpoint)
+    schedule, prediction = read_noise(checkpoint)
+    dtype = options.dtype(device)
+    net = _component(checkpoint, family.net, dtype)
+    kind = getattr(diffusers, checkpoint.kind)
+    if options.lora:
+        fuse_lora(kind, options, {family.net: net})
+    latents = None
+    if checkpoint.names("vae"):
+        # Gradients underflow in fp16, and SDXL's autoencoder overflows there.
+        vae = _component(checkpoint, "vae", torch.float32 if dtype == torch.float16 else dtype)
+        side = net.config.sample_size
+        factor = vae_factor(checkpoint.config("vae"))
+        latents = Latents(vae.to(device), side if isinstance(side, int) else side[0], factor)
+    layout = {"memory_format": torch.channels_last} if options.channels_last else {}
+    net = net.to(device, **layout)
+    if options.compile:
+        net.compile()
+    words = "/".join(str(part) for part in (options.lora, options.lora_scale, options.textual_inversion) if part)
+    store = PromptCache(checkpoint.fingerprint(family.encoders and tuple(filter(checkpoint.names, family.encoders))),
+                        words, cache)  # fmt: skip
+    prompts = Prompts(checkpoint, family, options, device, store)
+    return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
+
+
+def _component(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Any:
+    """One network of a checkpoint, frozen."""
+    import diffusers
+
+    entry = checkpoint.names(name)
+    kind = getattr(diffusers, entry[1], None) if entry else None
+    if kind is None:
+        raise bad("prior", expected=f"a {name} in {checkpoint.folder}", got=entry[1] if entry else "none",
+                  remedy="Its download may be incomplete.")  # fmt: skip
+    variant = checkpoint.variant(name)
+    try:
+        net = kind.from_pretrained(str(checkpoint.path(name)), dtype=dtype, variant=variant,
+                                   use_safetensors=True, local_files_only=True)  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ScoreliftError(f"prior: the {name} in {checkpoint.folder} cannot be loaded ({error}).") from error
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,97 @@
+"""Prompts read by a checkpoint's own text encoders, once; they are in memory only while they read."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import bad
+from ..options import ModelOptions
+from .cache import PromptCache
+from .checkpoint import Checkpoint
+from .families import Family, Unconditional
+from .lora import fuse_lora
+
+
+class Prompts:
+    """Reads prompts with a checkpoint's own text encoders, which are in memory only while they read.
+
+    Raises:
+        ScoreliftError: when reading, for a tokenizer that knows no words.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, family: Family, options: ModelOptions, device: torch.device,
+                 cache: PromptCache) -> None:  # fmt: skip
+        self.checkpoint, self.family, self.options, self.cache = checkpoint, family, options, cache
+        self.device = torch.device("cpu") if options.text_device == "cpu" else device
+        self.names = tuple(name for name in family.encoders if checkpoint.names(name))
+
+    def encode(self, prompts: list[str]) -> dict[str, Tensor]:
+        """Tensors with one row a prompt."""
+        if isinstance(self.family, Unconditional):
+            if any(prompts):
+                warnings.warn(f"{self.checkpoint.kind} reads no prompts: {prompts[-1]!r} has no effect", stacklevel=2)
+            return {"none": torch.zeros(len(prompts), 1)}
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.cache]
+        if missing:
+            self._read(missing)
+        rows = [self.cache[prompt] for prompt in prompts]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    @torch.no_grad()
+    def _read(self, prompts: list[str]) -> None:
+        pipe = self._pipeline()
+        self._check_tokens(pipe, prompts)
+        for prompt in prompts:  # one by one: T5-XXL takes its memory once
+            tensors = self.family.read(pipe, [prompt])
+            self.cache[prompt] = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
+        del pipe
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _pipeline(self) -> Any:
+        """The pipeline with nothing but what reads."""
+        import diffusers
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        kind = getattr(diffusers, self.checkpoint.kind)
+        for name in self.names:
+            if name.startswith("text_encoder"):
+                self.checkpoint.variant(name)  # refuses pickles
+        idle = {
+            name: None for name, entry in self.checkpoint.index.items()
+            if isinstance(entry, list) and name not in self.names
+        }  # fmt: skip
+        dtype = torch.float32 if self.device.type == "cpu" else self.options.dtype(self.device)
+        if self.checkpoint.kind in ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline"):
+            dtype = torch.float32 if dtype == torch.float16 else dtype  # T5 overflows in fp16
+        variant = self.checkpoint.variant(next(n for n in self.names if n.startswith("text_encoder")))
+        pipe = kind.from_pretrained(
+            str(self.checkpoint.folder), dtype=dtype, variant=variant, use_safetensors=True,
+            local_files_only=True, **idle,
+        ).to(self.device)  # fmt: skip
+        if self.options.lora:
+            fuse_lora(kind, self.options, {n: getattr(pipe, n) for n in self.names if n.startswith("text_encoder")})
+        if self.options.textual_inversion:
+            pipe.load_textual_inversion(self.options.textual_inversion)
+        return pipe
+
+    def _check_tokens(self, pipe: Any, prompts: list[str]) -> None:
+        tokenizers = [getattr(pipe, name) for name in self.names if name.startswith("tokenizer")]
+        for name, tokenizer in zip(self.names, tokenizers, strict=False):
+            if len(tokenizer) < 3:
+                raise bad("prior", expected=f"a tokenizer with words in {self.checkpoint.path(name)}",
+                          got=f"one with {len(tokenizer)}", remedy="Its download may be incomplete.")  # fmt: skip
+        limit = self.family.token_limit or max(t.model_max_length for t in tokenizers)
+        tokenizer = tokenizers[-1]
+        for prompt in prompts:
+            ids = tokenizer(prompt, add_special_tokens=True)["input_ids"]
+            if len(ids) > limit:
+                cut = tokenizer.decode(ids[limit - 1 : -1])
+                warnings.warn(f"the prompt has {len(ids)} tokens, {limit} are read; cut: {cut!r}", stacklevel=2)
