@@ -50,16 +50,17 @@ class DreamFusion(Recipe):
     @classmethod
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: network 128 -> 64 wide and 5 -> 3 blocks, 128 -> 48 samples a ray (those in empty space
-        skipped), 64 -> 32 pixels, 4 -> 1 views, 15,000 -> 1,200 steps; Adam for Shampoo; cfg 101 -> 15; noise falls
-        instead of being drawn from all levels; cameras and backdrops as the embedded prior's. It begins with thin fog
-        instead of a blob, and empties it (docs/quick.md tells why).
+        skipped), 64 -> 32 pixels and with them 8 -> 6 frequencies, 4 -> 1 views, 15,000 -> 1,200 steps; Adam for
+        Shampoo; cfg 101 -> 15; noise falls instead of being drawn from all levels; cameras and backdrops as the
+        embedded prior's. It begins with thin fog instead of a blob, and empties it (docs/quick.md tells why).
         """
         return cls(
             field=Stage(
                 steps=1200,
                 scene=MLPConfig(
                     width=64, blocks=3, coarse_samples=48, fine_samples=0, occupancy=32, normals="differences",
-                    environment=False, extent=1.0, density_bias=-1.2, blob=0.3,
+                    difference=0.03, environment=False, extent=1.0, density_bias=-1.2, blob=0.3, frequencies=6,
+                    spread=Ramp(5e-2, 2e-2, until=1 / 3),
                 ),
                 size=32,
                 views=1,
