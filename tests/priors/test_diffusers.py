@@ -83,7 +83,7 @@ def test_the_noise_of_a_level_may_be_said_in_any_way(kind, checkpoints):
     torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["sd15", "sd21", "sdxl", "refiner", "if", "pixart", "ddpm"])
+@pytest.mark.parametrize("kind", ["sd15", "sd21", "sdxl", "refiner", "if", "pixart", "dit", "ddpm"])
 def test_levels_and_predictions_are_those_of_the_scheduler(kind, checkpoints):
     prior = load_diffusers(checkpoints[kind])
     scheduler = DDIMScheduler.from_config(
@@ -97,9 +97,8 @@ def test_levels_and_predictions_are_those_of_the_scheduler(kind, checkpoints):
     torch.testing.assert_close(level.add_noise(z, noise), z_t, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(prior.native(level)[1], steps.float(), atol=2e-2, rtol=1e-4)
     condition = prior.encode_prompts([""] * 3)
-    tensors = {name: t.float() for name, t in condition.tensors.items()}
     with torch.no_grad():
-        out = prior.family.predict(prior.net, z_t, steps.float(), tensors)[:, : prior.channels]
+        out = prior.family.predict(prior.net, z_t, steps.float(), condition.tensors)[:, : prior.channels]
         ours = prior.predict_x0(z_t, level, condition)
     for i, step in enumerate(steps):
         theirs = scheduler.step(out[i : i + 1], int(step), z_t[i : i + 1]).pred_original_sample
@@ -124,7 +123,7 @@ def test_flow_is_that_of_its_scheduler(checkpoints):
     torch.testing.assert_close(x0, z_t - level.sigma_t.view(-1, 1, 1, 1) * velocity, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ddpm"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("dit", "ddpm")])
 def test_prompts_are_what_the_whole_pipeline_encodes(kind, checkpoints):
     prior = load_diffusers(checkpoints[kind])
     pipe = DiffusionPipeline.from_pretrained(checkpoints[kind])
@@ -346,7 +345,7 @@ def test_a_run_in_latent_space_leaves_a_mesh_and_decoded_pictures(kind, checkpoi
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ddpm"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("dit", "ddpm")])
 def test_a_twin_shares_the_weights_and_learns_in_fp32(kind, precision, checkpoints):
     prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
     condition = prior.encode_prompts(["a duck", "a red mushroom"])
@@ -395,3 +394,13 @@ def test_a_learned_token_is_said(checkpoints, tmp_path):
     said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts(["a <thing>"])
             for o in (None, options)]  # fmt: skip
     assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+
+
+def test_a_prompt_means_the_class_it_names(checkpoints):
+    prior = load_diffusers(checkpoints["dit"])
+    said = prior.encode_prompts(
+        ["a Toadstool, front view", "a red mushroom", "two ducklings and a duck", "a mushroom", ""]
+    )
+    assert said.tensors["label"].tolist() == [1, 1, 0, 2, 3]
+    with pytest.raises(ScoreliftError, match="names of classes"):
+        prior.encode_prompts(["a zebra"])

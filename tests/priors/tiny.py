@@ -12,6 +12,8 @@ from diffusers import (
     DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -160,6 +162,14 @@ def pixart(folder: Path) -> PixArtSigmaPipeline:
     )  # fmt: skip
 
 
+def dit(folder: Path) -> DiTPipeline:
+    net = DiTTransformer2DModel(
+        sample_size=8, num_layers=1, patch_size=2, attention_head_dim=8, num_attention_heads=2, in_channels=4,
+        out_channels=8, num_embeds_ada_norm=3, attention_bias=True, norm_elementwise_affine=False,
+    )  # fmt: skip
+    return DiTPipeline(net, vae(scaling_factor=0.18215), DDIMScheduler(beta_schedule="linear"))
+
+
 def ddpm(folder: Path) -> DDPMPipeline:
     net = UNet2DModel(
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(8, 16), layers_per_block=1,
@@ -170,7 +180,7 @@ def ddpm(folder: Path) -> DDPMPipeline:
 
 KINDS: dict[str, Callable[[Path], object]] = {
     "sd15": sd15, "sd21": sd21, "sdxl": sdxl, "refiner": refiner, "if": deepfloyd, "sd3": sd3, "pixart": pixart,
-    "ddpm": ddpm,
+    "dit": dit, "ddpm": ddpm,
 }  # fmt: skip
 
 
@@ -183,4 +193,8 @@ def save(kind: str, folder: Path) -> Path:
             for parameter in net.parameters():
                 parameter.data.add_(0.02 * torch.randn_like(parameter))
     pipe.save_pretrained(folder / kind)
+    if kind == "dit":  # published ones name their classes there; save_pretrained does not
+        index = folder / kind / "model_index.json"
+        names = {"0": "duck", "1": "red mushroom, toadstool", "2": "mushroom"}
+        index.write_text(json.dumps({**json.loads(index.read_text()), "id2label": names}))
     return folder / kind

@@ -33,7 +33,7 @@ class Quick(Recipe):
     """Two stages on one voxel field: its shape unlit, then its surface lit."""
 
     name: ClassVar[str] = "quick"
-    summary: ClassVar[str] = "annealed scores into voxels, unlit, then lit; the default, half a minute on two CPU cores"
+    summary: ClassVar[str] = "annealed scores into voxels, unlit, then lit; the default, forty seconds on two CPU cores"
     presets: ClassVar[dict[str, str]] = {"draft": "a third of the steps", "long": "three times the steps"}
 
     shape: Stage = Stage(

@@ -5,8 +5,11 @@ Encoding is left to the pipelines themselves (`encode_prompt`), loaded without t
 
 from __future__ import annotations
 
+import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -26,7 +29,7 @@ class Family(ABC):
 
     net = "unet"
     encoders: tuple[str, ...] = ("text_encoder", "tokenizer")
-    "Components that read prompts."
+    "Components that read prompts; none where a prompt is no more than a name."
     token_limit: int | None = None
     "Tokens the encoders read; None: as many as the tokenizer says."
 
@@ -148,8 +151,44 @@ class Unconditional(Family):
 
     encoders = ()
 
+    def read(self, pipe: None, prompts: Sequence[str]) -> Tensors:
+        if any(prompts):
+            warnings.warn(f"{self.kind} reads no prompts: {prompts[-1]!r} has no effect", stacklevel=2)
+        return {"none": torch.zeros(len(prompts), 1)}
+
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         return net(z, time).sample
+
+
+class ClassConditional(Family):
+    """DiT: classes instead of prompts. A prompt means the class whose name it contains, the empty one none of them."""
+
+    net = "transformer"
+    encoders = ()
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.nothing = int(checkpoint.config("transformer")["num_embeds_ada_norm"])
+        names = checkpoint.index.get("id2label") or {}
+        self.labels = {name.strip().lower(): int(i) for i, text in names.items() for name in text.split(",")}
+        if not self.labels:
+            raise bad("prior", expected="names of classes (id2label) in model_index.json", got="none")
+
+    def read(self, pipe: None, prompts: Sequence[str]) -> Tensors:
+        return {"label": torch.tensor([self._label(prompt.lower()) for prompt in prompts])}
+
+    def _label(self, prompt: str) -> int:
+        if not prompt:
+            return self.nothing
+        said = [name for name in self.labels if re.search(rf"\b{re.escape(name)}\b", prompt)]
+        if not said:
+            near = get_close_matches(prompt, self.labels, n=3, cutoff=0.4)
+            raise bad("prompt", expected=f"one of the {len(self.labels)} names of classes in it", got=prompt,
+                      remedy=f"Near: {', '.join(near)}." if near else "")  # fmt: skip
+        return self.labels[max(said, key=len)]
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        return net(z, timestep=time, class_labels=t["label"]).sample
 
 
 def family_of(checkpoint: Checkpoint) -> Family:
@@ -166,6 +205,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
         "PixArtAlphaPipeline": PixArt,
         "PixArtSigmaPipeline": PixArt,
         "IFPipeline": DeepFloyd,
+        "DiTPipeline": ClassConditional,
         "DDPMPipeline": Unconditional,
         "DDIMPipeline": Unconditional,
     }

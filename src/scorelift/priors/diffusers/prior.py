@@ -58,7 +58,10 @@ class DiffusersPrior(Prior):
         rescale = (own.alpha_t / level.alpha_t).to(z_t).view(-1, 1, 1, 1)
         z = z_t * rescale
         dtype = self.net.dtype
-        tensors = {name: t.to(self.device, dtype) for name, t in condition.tensors.items()}
+        tensors = {
+            name: t.to(self.device, dtype if t.is_floating_point() else t.dtype)
+            for name, t in condition.tensors.items()
+        }
         out = self.family.predict(self.net, z.to(dtype), time.to(self.device), tensors)[:, : self.channels].float()
         if self.prediction == "epsilon":
             return own.x0_from_eps(z, out)

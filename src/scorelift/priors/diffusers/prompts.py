@@ -13,7 +13,7 @@ from ...core.errors import bad
 from ..options import ModelOptions
 from .cache import PromptCache
 from .checkpoint import Checkpoint
-from .families import Family, Unconditional
+from .families import Family
 from .lora import fuse_lora
 
 
@@ -32,10 +32,8 @@ class Prompts:
 
     def encode(self, prompts: list[str]) -> dict[str, Tensor]:
         """Tensors with one row a prompt."""
-        if isinstance(self.family, Unconditional):
-            if any(prompts):
-                warnings.warn(f"{self.checkpoint.kind} reads no prompts: {prompts[-1]!r} has no effect", stacklevel=2)
-            return {"none": torch.zeros(len(prompts), 1)}
+        if not self.names:
+            return self.family.read(None, prompts)
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.cache]
         if missing:
             self._read(missing)
