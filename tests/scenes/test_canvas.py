@@ -1,9 +1,18 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.samplers import RingSampler
-from scorelift.scenes import Canvas, CanvasConfig
+from scorelift.core.schedules import Ramp
+from scorelift.distill.noise import annealed
+from scorelift.distill.sds import SDS
+from scorelift.engine.loop import Loop
+from scorelift.priors.analytic import GaussianPrior
+from scorelift.recipes.canvas import CanvasRecipe
+from scorelift.recipes.optimizers import Adam
+from scorelift.scenes import Canvas, CanvasConfig, Generated
 
 
 @pytest.mark.parametrize("kind", ["pixels", "mirror", "mlp"])
@@ -32,3 +41,25 @@ def test_other_sizes_are_resampled():
 def test_bad_sizes():
     with pytest.raises(ScoreliftError, match="resolution"):
         CanvasConfig(resolution=0)
+
+
+def test_codes_of_a_generator_find_the_nearest_picture_it_can_make():
+    """On a Gaussian prior the picture a linear generator ends with is the projection of the prior's mean."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(5, 3 * 4 * 4, generator=generator) * 0.2
+    mean = torch.rand(3, 4, 4, generator=generator) * 2 - 1
+    prior = GaussianPrior(mean, 0.5)
+    scene = Generated(lambda codes: (codes @ basis).view(-1, 3, 4, 4) + 0.5, torch.zeros(1, 5))
+    stage = replace(CanvasRecipe().picture, views=1, steps=400, size=4, noise=annealed(0.5, 0.4),
+                    distiller=SDS(cfg_scale=1.0, weighting="x0"), optimizer=Adam(rate=Ramp(0.05, 0.001)))  # fmt: skip
+    loop = Loop("picture", stage, scene, prior, "x", seed=0)
+    while not loop.done:
+        loop.one_step()
+    flat = mean.flatten() / 2  # rgb - .5
+    best = torch.linalg.lstsq(basis.T, flat[:, None]).solution[:, 0]
+    torch.testing.assert_close(scene.codes[0].detach(), best, atol=0.05, rtol=0)
+
+
+def test_a_generator_must_make_pictures():
+    with pytest.raises(ScoreliftError, match="generator: expected pictures"):
+        Generated(lambda codes: codes, torch.zeros(2, 5))

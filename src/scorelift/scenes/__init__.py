@@ -7,12 +7,13 @@ from .background import Environment
 from .base import Render, Scene
 from .canvas import Canvas, CanvasConfig
 from .fields import Field
+from .generated import Generated
 from .mlp import MLPConfig, MLPField, Sky
 from .volume import Volume
 from .voxels import VoxelConfig, VoxelField
 
 __all__ = [
-    "Canvas", "CanvasConfig", "Environment", "Field", "MLPConfig", "MLPField", "Render", "Scene", "Volume",
+    "Canvas", "CanvasConfig", "Environment", "Field", "Generated", "MLPConfig", "MLPField", "Render", "Scene", "Volume",
     "VoxelConfig", "VoxelField", "build_scene",
 ]  # fmt: skip
 
