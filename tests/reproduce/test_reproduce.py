@@ -14,7 +14,7 @@ from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
 from scorelift.recipes import DreamFusion
 from scorelift.recipes.base import Finish
-from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, sjc, views
+from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, measures, sjc, views
 from scorelift.reproduce.bench import small, table
 from scorelift.scenes.voxels import VoxelConfig
 from scorelift.toybox.retriever import Retriever
@@ -104,3 +104,17 @@ def test_a_damaged_run_is_not_taken_for_finished(bench):
     (run.path / "config.json").write_text("{")
     with pytest.raises(ScoreliftError, match="damaged"):
         bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))
+
+
+def test_scenes_that_end_empty_are_counted(bench):
+    def thin(seed):
+        recipe = dreamfusion.small(DreamFusion, {}, steps=1, seed=seed)
+        field = dataclasses.replace(recipe.field, scene=VoxelConfig(resolution=20, density_scale=1e-6))
+        return dataclasses.replace(recipe, field=field)
+
+    solid = lambda seed: dreamfusion.small(DreamFusion, {}, steps=1, seed=seed)  # noqa: E731
+    runs = bench.grid(SCALE, {"thin": thin, "solid": solid})
+    assert {label: len(group) for label, group in runs.items()} == {"thin": 0, "solid": 1}
+    lines = measures.compared(runs, "t", "").text.splitlines()
+    assert next(line for line in lines if line.startswith("| thin |")).startswith("| thin | 0 |  |")
+    assert next(line for line in lines if line.startswith("| solid |")).startswith("| solid | 1 |")

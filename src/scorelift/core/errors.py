@@ -11,6 +11,10 @@ class ScoreliftError(Exception):
     """Bad input or a state the user can mend. The command line prints it without a traceback (exit code 2)."""
 
 
+class EmptySceneError(ScoreliftError):
+    """A scene in which there is nothing to see, so that no mesh can be made of it."""
+
+
 def bad(name: str, *, expected: str, got: object, remedy: str = "") -> ScoreliftError:
     """Return the error for one bad value, in the house's form: name, expected, got, remedy."""
     shown = repr(got) if isinstance(got, str) else str(got)

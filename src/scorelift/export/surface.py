@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
 from ..core.cameras import Cameras, fov_for_size, orbit
-from ..core.errors import ScoreliftError
+from ..core.errors import EmptySceneError
 from ..kernels.composite import weights_packed
 from ..scenes import Field, Volume
 
@@ -52,7 +52,7 @@ def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
     parts at lower ones than thick parts: a level among the lower ones leaves no holes.
 
     Raises:
-        ScoreliftError: if the scene is empty from everywhere.
+        EmptySceneError: if the scene is empty from everywhere.
     """
     found = []
     for elevation in (10.0, 50.0):
@@ -72,10 +72,10 @@ def surface_density(scene: Volume, views: int = 10, size: int = 48) -> float:
 
 
 @torch.no_grad()
-def empty_surface(field: Field) -> ScoreliftError:
+def empty_surface(field: Field) -> EmptySceneError:
     """The error of a scene without a surface."""
     peak = float(density_grid(field, 32).max())
-    return ScoreliftError(
+    return EmptySceneError(
         f"export: the scene is empty, nothing in it stops half of the light (highest density {peak:.3g}). "
         "Try another --seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
     )
@@ -99,7 +99,7 @@ def extract_surface(scene: Volume, *, resolution: int, faces: int, keep: float =
         keep: pieces with less than this fraction of the largest piece's volume are dropped.
 
     Raises:
-        ScoreliftError: if there is no surface.
+        EmptySceneError: if there is no surface.
     """
     level = surface_density(scene)
     grid = np.pad(density_grid(scene.field, resolution), 1)

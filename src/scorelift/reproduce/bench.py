@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from ..core.errors import EmptySceneError
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
 from ..engine.generate import generate
@@ -57,11 +58,17 @@ class Bench:
         return run
 
     def grid(self, scale: Scale, recipes: Mapping[str, Callable[..., Recipe]]) -> dict[str, list[Run]]:
-        """Every prompt and seed with every recipe, made for the seed; a stop leaves all recipes the same prompts."""
+        """Every prompt and seed with every recipe, made for the seed; a stop leaves all recipes the same prompts.
+
+        Runs that end with nothing to see are left out: that is a finding as well.
+        """
         runs: dict[str, list[Run]] = {label: [] for label in recipes}
         for prompt, seed in scale.cases:
             for label, recipe in recipes.items():
-                runs[label].append(self.run(label, prompt, recipe(seed=seed)))
+                try:
+                    runs[label].append(self.run(label, prompt, recipe(seed=seed)))
+                except EmptySceneError as error:
+                    self.say(f"{label}, {prompt}, seed {seed}: {error}")
         return runs
 
 

@@ -24,7 +24,10 @@ def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_
 
 
 def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
-    """Retrieval in three render types, the Janus score and distance to the truth of each group of runs."""
+    """Retrieval in three render types, the Janus score and distance to the truth of each group of runs.
+
+    Groups without a run, whose scenes all ended empty, have a row of blanks.
+    """
     keys = (
         "r1_albedo",
         "r1_shaded",
@@ -35,17 +38,20 @@ def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
         "janus",
         "chamfer",
     )
-    results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items()}
+    results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items() if group}
     truth = next(iter(results.values()))["truth"]
-    rows = {label: [result["mean"][key] for key in keys] for label, result in results.items()}
-    rows["the world's own pictures"] = [truth.get(key) for key in keys]
+    rows = {
+        label: [len(group), *([results[label]["mean"][key] for key in keys] if group else [None] * len(keys))]
+        for label, group in runs.items()
+    }
+    rows["the world's own pictures"] = [None, *(truth.get(key) for key in keys)]
     modes = ("albedo", "shaded", "textureless")
-    first = {label: group[0] for label, group in runs.items()}
+    first = {label: group[0] for label, group in runs.items() if group}
     pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]
     labels = [f"{label}, {mode}" for label in first for mode in modes for _ in range(2)]
     return Findings(
         title=title,
-        text=table("method", keys, rows) + note,
+        text=table("method", ["scenes", *keys], rows) + note,
         values={label: result["mean"] for label, result in results.items()} | {"truth": truth},
         picture=labelled_sheet(torch.stack(pictures), labels, 6),
     )

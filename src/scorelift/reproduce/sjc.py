@@ -126,7 +126,10 @@ def figure7(bench: Bench, scale: Scale) -> Findings:
         "1e4, then 2e5 (ours)": regularized(),
     }
     runs = bench.grid(scale, {name: partial(made, steps=scale.steps) for name, made in variants.items()})
-    note = "\n\nThe weight is the paper's; ours is it over the pixels and samples of a render."
+    note = (
+        "\n\nThe weight is the paper's; ours is it over the pixels and samples of a render. Scenes: how many of the "
+        "runs ended with something to see."
+    )
     return compared(runs, "SJC, Figure 7: the emptiness loss", note)
 
 
@@ -159,7 +162,7 @@ def figure6(bench: Bench, scale: Scale) -> Findings:
         "dreamfusion, small": partial(small, DreamFusion, {}, steps=scale.steps),
     }
     runs = bench.grid(scale, recipes)
-    seconds = {name: interval([run.metrics["seconds"] for run in group])[0] for name, group in runs.items()}
+    seconds = {name: interval([run.metrics["seconds"] for run in group])[0] for name, group in runs.items() if group}
     note = "\n\nSeconds a run: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()) + "."
     return compared(runs, "SJC, Figure 6: beside DreamFusion", note)
 
