@@ -60,7 +60,7 @@ def bench(tmp_path, monkeypatch):
         ("sjc", "figure2", ["1", "2", "4", "8"]),
         ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),
         ("sjc", "figure6", ["sjc, small", "dreamfusion, small", "truth"]),
-        ("sjc", "figure7", ["none", "lambda 1e4", "lambda 2e5", "1e4, then 2e5 (ours)", "truth"]),
+        ("sjc", "figure7", ["none", "lambda 1e4", "lambda 2e5", "1e4, then 8e4", "truth"]),
         ("sjc", "figureA2", ["off", "on"]),
     ],
 )
