@@ -13,9 +13,13 @@ from scorelift.engine.team import Team
 
 SCRIPT = """
 import sys, torch
+from dataclasses import replace
+from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from helpers import known_object_prior, ring_stage
 from scorelift.core.files import save_state
+from scorelift.distill.vsd import VSD
+from scorelift.priors.toybox import load_toybox
 from scorelift.engine.loop import Loop
 from scorelift.engine.team import Team
 from scorelift.scenes import build_scene
@@ -24,23 +28,27 @@ torch.set_num_threads(1)
 team = Team.join("cpu")
 pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 stage = ring_stage(steps=6, size=16, resolution=12, views=4)
-stage = type(stage)(**{**stage.__dict__, "views": 4})
-loop = Loop("only", stage, build_scene(stage.scene), known_object_prior(pictures), "toy", seed=0, team=team)
-for _ in range(6):
+stage, prior, prompt = replace(stage, views=4), known_object_prior(pictures), "toy"
+if sys.argv[3] == "twin":
+    stage, prior, prompt = replace(stage, steps=2, size=32, distiller=VSD()), load_toybox(), "a red mushroom"
+loop = Loop("only", stage, build_scene(stage.scene), prior, prompt, seed=0, team=team)
+while not loop.done:
     loop.one_step()
 if team.leads:
-    save_state(__import__("pathlib").Path(sys.argv[1]), {"scene": loop.scene.state_dict()})
+    twin = loop.twin.adapters.state_dict() if loop.twin else {}
+    save_state(Path(sys.argv[1]), {"scene": {**loop.scene.state_dict(), **twin}})
 team.wait()
 """
 
 
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize("kind", ["plain", "twin"])
+def test_two_processes_equal_one(kind, tmp_path):
     script = tmp_path / "steps.py"
     script.write_text(SCRIPT)
     here = str(Path(__file__).parent)
-    alone = [sys.executable, str(script), str(tmp_path / "one"), here]
+    alone = [sys.executable, str(script), str(tmp_path / "one"), here, kind]
     together = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    together += [str(script), str(tmp_path / "two"), here]
+    together += [str(script), str(tmp_path / "two"), here, kind]
     for command in (alone, together):
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert result.returncode == 0, result.stderr[-2000:]

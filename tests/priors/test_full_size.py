@@ -20,5 +20,5 @@ def test_parameters_are_as_published(name):
         count = sum(p.numel() for p in full.build().parameters())
     number, unit = full.published[:-1], UNITS[full.published[-1]]
     digit = 10.0 ** -len(number.partition(".")[2])
-    assert abs(count / unit - float(number)) < digit / 2 + 1e-9 or name == "if-m"  # published as "400M"
+    assert abs(count / unit - float(number)) < digit / 2 + 1e-9
     assert KNOWN.get(name) is None or abs(KNOWN[name].parameters - count / 1e9) < 0.05

@@ -72,6 +72,12 @@ def test_what_is_here_is_found_in_the_hubs_cache(monkeypatch, tmp_path):
     assert folder_of("sdxl") == folder
 
 
+def test_a_path_that_is_not_there_is_no_hub_id():
+    for name in ("./my-finetune", "two words/model"):
+        with pytest.raises(ScoreliftError, match="prior"):
+            load_prior(name)
+
+
 def test_without_diffusers_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ScoreliftError, match=r"pip install 'scorelift\[diffusers\]'"):

@@ -29,6 +29,7 @@ from diffusers import (
     UNet2DConditionModel,
     UNet2DModel,
 )
+from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -38,6 +39,9 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+
+from scorelift.core.diffusion import Level
+from scorelift.priors.base import Prior
 
 SCALED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 WORDS = ["a", "of", "red", "mushroom", "duck", "front", "back", "side", "overhead", "view", ","]
@@ -198,3 +202,9 @@ def save(kind: str, folder: Path) -> Path:
         names = {"0": "duck", "1": "red mushroom, toadstool", "2": "mushroom"}
         index.write_text(json.dumps({**json.loads(index.read_text()), "id2label": names}))
     return folder / kind
+
+
+def noisy(prior: Prior, level: Level) -> tuple[Tensor, Tensor]:
+    """A picture in the prior's space for each level, and noise."""
+    z = torch.randn(len(level), prior.channels, *prior.sizes * 2, generator=torch.Generator().manual_seed(1))
+    return z, torch.randn(z.shape, generator=torch.Generator().manual_seed(2))

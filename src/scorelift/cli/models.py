@@ -79,6 +79,8 @@ def priors_check(
     read = time.perf_counter()
     guidance = Guidance.cfg(encoded.pick([0]), encoded.pick([1]), cfg)
     z = draw(found, guidance, generator=torch.Generator().manual_seed(0), steps=steps)
+    if where == "cuda":
+        torch.cuda.synchronize()
     drawn = time.perf_counter()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, to_uint8(found.decode(z)[0].cpu()))

@@ -53,7 +53,8 @@ class Level:
 
     def repeat(self, times: int) -> Level:
         """The same levels for a batch stacked `times` times."""
-        return Level(self.alpha_t.repeat(times), self.sigma_t.repeat(times))
+        decay = None if self.decay is None else self.decay.repeat(times)
+        return Level(self.alpha_t.repeat(times), self.sigma_t.repeat(times), decay)
 
     def add_noise(self, x0: Float[Tensor, "b ..."], eps: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """z_t = alpha_t x0 + sigma_t eps."""

@@ -16,6 +16,7 @@ from ..core.errors import check_choice, check_positive
 from ..priors.adapters import Adapters
 from ..priors.base import Prior
 from .base import Terms
+from .noise import Times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,8 @@ class TwinConfig:
     "Of AdamW. ProlificDreamer: 1e-4, for Stable Diffusion."
     steps: int = 1
     "Twin's steps for each of the scene's."
-    low: float = 0.02
-    high: float = 0.98
-    "Times it learns at, uniformly."
+    noise: Times = Times()
+    "Levels it learns at."
 
     def __post_init__(self) -> None:
         check_choice("twin.kind", self.kind, ("lora", "identity", "none"))
@@ -55,12 +55,8 @@ class Twin:
         with self.adapters.listening(terms.pose):
             return self.prior.predict_x0(z_t, level, terms.full)
 
-    def loss(self, z: Tensor, terms: Terms, generator: torch.Generator) -> Tensor:
-        """Denoising score matching on renders, with fresh times and noise, in the weight of v-prediction."""
-        config = self.config
-        t = config.low + (config.high - config.low) * torch.rand(len(z), generator=generator)
-        level = self.prior.schedule.level(t)
-        noise = torch.randn(z.shape, generator=generator).to(z)
+    def loss(self, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Tensor:
+        """Denoising score matching on renders, in the weight of v-prediction."""
         error = (self.x0(level.add_noise(z, noise), level, terms) - z).square().mean((1, 2, 3))
         return ((1 + level.sigma_ve**-2).to(error) * error).mean()
 

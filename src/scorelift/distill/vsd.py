@@ -21,14 +21,28 @@ from .twin import Twin, TwinConfig, renders_denoised
 
 
 @dataclass(frozen=True, kw_only=True)
-class VSD:
-    """w(t) (eps_hat - eps_hat_phi): where the prior and the renders' own distribution differ."""
+class Twinned:
+    """What both compare: the renders' own denoiser with the prior's."""
 
     cfg_scale: float = 7.5
     perp_neg: float = 0.0
     "Strength of guidance away from the other views (Perp-Neg); 0: none."
-    weighting: Weighting = "sigma2"
     twin: TwinConfig = TwinConfig()
+
+    def compare(
+        self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor, twin: Twin | None
+    ) -> tuple[Tensor, Tensor]:
+        """D_phi - D and D, of the same noisy renders."""
+        z_t = level.add_noise(z, noise)
+        x0 = terms.guidance(self.cfg_scale, perp_neg=self.perp_neg).x0(prior, z_t, level)
+        return renders_denoised(self.twin, twin, z, z_t, level, terms) - x0, x0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VSD(Twinned):
+    """w(t) (eps_hat - eps_hat_phi): where the prior and the renders' own distribution differ."""
+
+    weighting: Weighting = "sigma2"
 
     def __post_init__(self) -> None:
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -37,24 +51,17 @@ class VSD:
     def __call__(
         self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor, twin: Twin | None = None
     ) -> Distilled:
-        z_t = level.add_noise(z, noise)
-        x0 = terms.guidance(self.cfg_scale, perp_neg=self.perp_neg).x0(prior, z_t, level)
-        own = renders_denoised(self.twin, twin, z, z_t, level, terms)
+        gap, x0 = self.compare(prior, z, terms, level, noise, twin)
         scale = (weight(level, self.weighting) / level.sigma_ve).to(z).view(-1, 1, 1, 1)
-        return Distilled(scale * (own - x0), x0)
+        return Distilled(scale * gap, x0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class APFO:
+class APFO(Twinned):
     """(s_i - s_{i+1}) / s_i (D_phi - D): one step of the probability flow from the renders to the prior.
 
     For noise levels that follow each other (`Trajectory`).
     """
-
-    cfg_scale: float = 7.5
-    perp_neg: float = 0.0
-    "Strength of guidance away from the other views (Perp-Neg); 0: none."
-    twin: TwinConfig = TwinConfig()
 
     @torch.no_grad()
     def __call__(
@@ -62,7 +69,5 @@ class APFO:
     ) -> Distilled:
         if level.decay is None:
             raise bad("noise", expected="levels that follow each other (a Trajectory) for APFO", got="single levels")
-        z_t = level.add_noise(z, noise)
-        x0 = terms.guidance(self.cfg_scale, perp_neg=self.perp_neg).x0(prior, z_t, level)
-        own = renders_denoised(self.twin, twin, z, z_t, level, terms)
-        return Distilled(level.decay.to(z).view(-1, 1, 1, 1) * (own - x0), x0)
+        gap, x0 = self.compare(prior, z, terms, level, noise, twin)
+        return Distilled(level.decay.to(z).view(-1, 1, 1, 1) * gap, x0)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ..core.cameras import Cameras
+from ..core.diffusion import Level
 from ..core.errors import ScoreliftError
 from ..distill.base import Terms
+from ..distill.noise import Sigmas, Times, Trajectory
 from ..distill.prompts import ViewPrompts
 from ..distill.twin import Twin
 from ..priors.base import Prior
@@ -113,7 +115,7 @@ class Loop:
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * rate
         self.optimizer.step()
-        twin = self._teach_twin(z.detach(), terms, generator)
+        twin = self._teach_twin(z.detach(), terms, progress, generator)
         self.step += 1
         return StepLog(
             step=self.step,
@@ -145,19 +147,26 @@ class Loop:
         stage, total, time = self.stage, torch.zeros_like(z), 0.0
         twin: dict[str, Any] = {} if self.twin is None else {"twin": self.twin}
         for _ in range(stage.draws):
-            level = stage.noise.draw(self.prior, stage.views, progress, generator)[self.mine]
-            noise = torch.randn(stage.views, *z.shape[1:], generator=generator)[self.mine].to(z)
+            level, noise = self._noise(stage.noise, z, progress, generator)
             total = total + stage.distiller(self.prior, z, terms, level, noise, **twin).gradient
             time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
 
-    def _teach_twin(self, z: Tensor, terms: Terms, generator: torch.Generator) -> float | None:
-        """The twin's steps on the renders of this step."""
+    def _noise(
+        self, noise: Times | Sigmas | Trajectory, z: Tensor, progress: float, generator: torch.Generator
+    ) -> tuple[Level, Tensor]:
+        """Levels and noise of this process's renders; drawn for all views, so that processes agree."""
+        views = self.stage.views
+        level = noise.draw(self.prior, views, progress, generator)[self.mine]
+        return level, torch.randn(views, *z.shape[1:], generator=generator)[self.mine].to(z)
+
+    def _teach_twin(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> float | None:
+        """The twin's steps on the renders of this step, at fresh levels and noise."""
         if self.twin is None:
             return None
         loss = torch.zeros(())
         for _ in range(self.twin.config.steps):
-            loss = self.twin.loss(z, terms, generator)
+            loss = self.twin.loss(z, terms, *self._noise(self.twin.config.noise, z, progress, generator))
             self._check("the twin's loss", loss)
             self.twin.optimizer.zero_grad(set_to_none=True)
             loss.backward()

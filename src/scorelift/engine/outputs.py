@@ -49,13 +49,13 @@ def write_decoded(path: Path, scene: Scene, prior: Prior, views: int = 8) -> Non
 
     Ref: SJC App. A3: depth beyond the latents' resolution by rays between their pixels.
     """
-    device = next(scene.parameters()).device
-    columns = []
-    for camera in (ring(views)[i : i + 1].to(device) for i in range(views)):
-        rgb = prior.decode(scene.render(camera, prior.sizes[0]).rgb)[0].cpu()
+    device, cameras = next(scene.parameters()).device, [ring(views)[i : i + 1] for i in range(views)]
+    pictures = [prior.decode(scene.render(camera.to(device), prior.sizes[0]).rgb)[0].cpu() for camera in cameras]
+    scene, columns = scene.to("cpu").coloured(), []  # whose renderer is compiled, and needs little memory
+    for camera, rgb in zip(cameras, pictures, strict=True):
         fine = scene.render(camera, rgb.shape[-1])
         assert fine.depth is not None
-        columns.append(torch.cat([rgb, grey_depth(fine.depth[0].cpu(), fine.opacity[0].cpu(), 1.0)], -2))
+        columns.append(torch.cat([rgb, grey_depth(fine.depth[0], fine.opacity[0], 1.0)], -2))
     write_png(path / "decoded.png", to_uint8(torch.cat(columns, -1)))
 
 

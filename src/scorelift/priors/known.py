@@ -98,7 +98,7 @@ def folder_of(name: str) -> Path | None:
     for repository in KNOWN[name].ids if name in KNOWN else (name,):
         try:
             folder = Path(snapshot_download(repository, local_files_only=True))
-        except (LocalEntryNotFoundError, OSError):
+        except (LocalEntryNotFoundError, OSError, ValueError):  # ValueError: no such name can be
             continue
         if (folder / "model_index.json").exists():
             return folder
@@ -112,7 +112,7 @@ def download(name: str) -> Path:
         ScoreliftError: with what helps: no network, a licence to accept, a repository that is gone.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     reasons = []
     for repository in KNOWN[name].ids if name in KNOWN else (name,):
@@ -123,6 +123,8 @@ def download(name: str) -> Path:
                            "`hf auth login` here and this command again")  # fmt: skip
         except RepositoryNotFoundError:
             reasons.append(f"{repository} is not there any more, or private")
+        except HFValidationError:
+            reasons.append(f"{repository} is no hub id")
         except (HfHubHTTPError, OSError) as error:
             reasons.append(f"{repository} cannot be reached ({type(error).__name__})")
     raise ScoreliftError(f"prior {name}: {'; '.join(reasons)}.")

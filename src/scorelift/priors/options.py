@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -34,6 +35,14 @@ class ModelOptions:
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("text_device", self.text_device, ("same", "cpu"))
         check_positive("lora_scale", self.lora_scale)
+
+    def check_files(self) -> None:
+        """Raise if what is to be added to the model is not there, or is a pickle."""
+        file = self.textual_inversion
+        if file is not None and not (file.endswith(".safetensors") and Path(file).is_file()):
+            raise bad("model.textual_inversion", expected="a safetensors file", got=file)
+        if self.lora is not None and not Path(self.lora).exists():
+            raise bad("model.lora", expected="a file or folder", got=self.lora)
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """What the denoiser computes in on a device.

@@ -32,7 +32,7 @@ def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = No
         return load_toybox(Path(name), device)
     if Path(name).is_dir():
         folder: Path | None = Path(name)
-    elif name in KNOWN or name.count("/") == 1:
+    elif name in KNOWN or (name.count("/") == 1 and name[0] not in "./~"):
         if importlib.util.find_spec("diffusers") is None:
             raise ScoreliftError(f"prior: {name} needs the diffusers library. "
                                  "Install it with pip install 'scorelift[diffusers]'.")  # fmt: skip

@@ -9,6 +9,7 @@ Ref: DreamFusion Fig. 2 (differentiable image parameterizations, the mirror amon
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,33 +44,12 @@ class CanvasConfig:
         check_positive("pictures", self.pictures)
 
 
-class Canvas(Scene):
-    """Pictures as parameters; `render` returns picture i for camera i."""
+class Flat(Scene):
+    """Pictures without a third dimension; `render` returns picture i for camera i."""
 
-    def __init__(self, config: CanvasConfig) -> None:
-        super().__init__()
-        self.config = config
-        n, side = config.pictures, config.resolution
-        columns = side // 2 if config.kind == "mirror" else side
-        self.net: nn.Module | None = None
-        if config.kind == "mlp":
-            self.net = _Coordinates(n, config.width)
-        else:
-            self.logits = nn.Parameter(0.08 * torch.randn(n, 3, side, columns))
-
-    def groups(self, rate: float) -> list[dict]:
-        return [{"params": list(self.parameters()), "lr": rate}]
-
+    @abstractmethod
     def picture(self, size: int) -> Float[Tensor, "n 3 size size"]:
         """The pictures, linear rgb."""
-        if self.net is not None:
-            return self.net(size)
-        image: Tensor = self.logits.sigmoid()
-        if self.config.kind == "mirror":
-            image = torch.cat([image, image.flip(-1)], -1)
-        if size != image.shape[-1]:
-            image = nn.functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
-        return image
 
     @torch.no_grad()
     def render_all(self, size: int) -> Float[Tensor, "3 size wide"]:
@@ -88,6 +68,39 @@ class Canvas(Scene):
     ) -> Render:
         rgb = self.picture(size)
         return Render(rgb=rgb, opacity=torch.ones_like(rgb[:, :1]))
+
+
+def resized(image: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 size size"]:
+    """Pictures at another size."""
+    if size == image.shape[-1]:
+        return image
+    return nn.functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
+
+
+class Canvas(Flat):
+    """Pictures as parameters."""
+
+    def __init__(self, config: CanvasConfig) -> None:
+        super().__init__()
+        self.config = config
+        n, side = config.pictures, config.resolution
+        columns = side // 2 if config.kind == "mirror" else side
+        self.net: nn.Module | None = None
+        if config.kind == "mlp":
+            self.net = _Coordinates(n, config.width)
+        else:
+            self.logits = nn.Parameter(0.08 * torch.randn(n, 3, side, columns))
+
+    def groups(self, rate: float) -> list[dict]:
+        return [{"params": list(self.parameters()), "lr": rate}]
+
+    def picture(self, size: int) -> Float[Tensor, "n 3 size size"]:
+        if self.net is not None:
+            return self.net(size)
+        image: Tensor = self.logits.sigmoid()
+        if self.config.kind == "mirror":
+            image = torch.cat([image, image.flip(-1)], -1)
+        return resized(image, size)
 
 
 class _Coordinates(nn.Module):

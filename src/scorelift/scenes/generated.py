@@ -11,13 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..core.cameras import Cameras
 from ..core.errors import bad
-from ..core.lights import Lights, Shading
-from .base import Render, Scene
+from .canvas import Flat, resized
 
 
-class Generated(Scene):
+class Generated(Flat):
     """`generator` turns codes (n ...) into linear rgb (n 3 h w) in [0, 1]; its own weights stay as they are.
 
     Raises:
@@ -38,18 +36,5 @@ class Generated(Scene):
     def groups(self, rate: float) -> list[dict]:
         return [{"params": [self.codes], "lr": rate}]
 
-    def render(
-        self,
-        cameras: Cameras,
-        size: int,
-        *,
-        lights: Lights | None = None,
-        shading: Shading = "albedo",
-        background: Float[Tensor, "b 3 #h #w"] | None = None,
-        jitter: Float[Tensor, "b h w"] | None = None,
-    ) -> Render:
-        """Picture i for camera i, whatever the camera."""
-        rgb = self._generator[0](self.codes)
-        if rgb.shape[-1] != size:
-            rgb = nn.functional.interpolate(rgb, (size, size), mode="bilinear", antialias=True)
-        return Render(rgb=rgb, opacity=torch.ones_like(rgb[:, :1]))
+    def picture(self, size: int) -> Float[Tensor, "n 3 size size"]:
+        return resized(self._generator[0](self.codes), size)

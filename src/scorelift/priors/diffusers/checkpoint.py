@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,9 +61,9 @@ class Checkpoint:
 
     def config(self, component: str) -> dict[str, Any]:
         """A component's configuration."""
-        for name in ("config.json", "scheduler_config.json"):
-            if (self.path(component) / name).exists():
-                return _read(self.path(component) / name)
+        file = self.path(component) / ("scheduler_config.json" if component == "scheduler" else "config.json")
+        if file.exists():
+            return _read(file)
         raise bad("prior", expected=f"a configuration of its {component}", got=f"{self.folder} without one",
                   remedy="Its download may be incomplete.")  # fmt: skip
 
@@ -86,19 +87,26 @@ class Checkpoint:
         plain = [name for name in safe if not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))]
         return None if plain else safe[0].split(".")[1].split("-")[0]
 
-    def fingerprint(self, components: tuple[str, ...]) -> str:
-        """A short name for the content of some components: their configurations, and names and sizes of files."""
-        digest = hashlib.sha256(self.kind.encode())
+    def fingerprint(self, components: Sequence[str]) -> str:
+        """A short name for the content of some components, and of all that the checkpoint says of itself."""
+        digest = hashlib.sha256(json.dumps(self.index, sort_keys=True).encode())
+        for config in sorted(self.folder.glob("*/config.json")):
+            digest.update(config.read_bytes())
         for component in components:
-            for file in sorted(p for p in self.path(component).rglob("*") if p.is_file()):
-                digest.update(f"{component}/{file.name}/{file.stat().st_size}".encode())
-                if file.suffix in (".json", ".txt"):
-                    digest.update(file.read_bytes())
-                elif file.suffix == ".safetensors":
-                    with file.open("rb") as stream:
-                        stream.seek(max(0, file.stat().st_size - 65536))
-                        digest.update(stream.read())
+            digest.update(f"{component}/{content(self.path(component))}".encode())
         return digest.hexdigest()[:16]
+
+
+def content(path: Path) -> str:
+    """A short name for a file's or folder's content: names, sizes, small files whole, and the ends of large ones."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        size = file.stat().st_size
+        digest.update(f"{file.name}/{size}".encode())
+        with file.open("rb") as stream:
+            stream.seek(max(0, size - (1 << 20)))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -104,12 +104,16 @@ class DiffusionThree(Family):
 
     net = "transformer"
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
-    token_limit = 256
+    t5_tokens = 256
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self.token_limit = self.t5_tokens if checkpoint.names("text_encoder_3") else None
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
         tokens, _, pooled, _ = pipe.encode_prompt(
             list(prompts), None, None, device=pipe.text_encoder.device, do_classifier_free_guidance=False,
-            max_sequence_length=self.token_limit,
+            max_sequence_length=self.t5_tokens,
         )  # fmt: skip
         return {"tokens": tokens, "pooled": pooled}
 

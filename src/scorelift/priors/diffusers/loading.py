@@ -9,7 +9,6 @@ import torch
 
 from ...core.errors import ScoreliftError, bad
 from ..options import ModelOptions
-from .cache import PromptCache
 from .checkpoint import Checkpoint
 from .families import family_of, vae_factor
 from .latents import Latents
@@ -34,6 +33,7 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
         ) from error
     diffusers.utils.logging.disable_progress_bar()
     options, device = options or ModelOptions(), torch.device(device)
+    options.check_files()
     checkpoint = Checkpoint.open(folder)
     family = family_of(checkpoint)
     schedule, prediction = read_noise(checkpoint)
@@ -53,10 +53,7 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     net = net.to(device, **layout)
     if options.compile:
         net.compile()
-    words = "/".join(str(part) for part in (options.lora, options.lora_scale, options.textual_inversion) if part)
-    store = PromptCache(checkpoint.fingerprint(family.encoders and tuple(filter(checkpoint.names, family.encoders))),
-                        words, cache)  # fmt: skip
-    prompts = Prompts(checkpoint, family, options, device, store)
+    prompts = Prompts(checkpoint, family, options, device, cache)
     return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
 
 

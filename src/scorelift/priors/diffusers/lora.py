@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ...core.errors import ScoreliftError, bad
@@ -20,8 +21,9 @@ def fuse_lora(kind: Any, options: ModelOptions, targets: dict[str, Any]) -> None
     assert options.lora is not None
     path = Path(options.lora)
     try:
-        found = kind.lora_state_dict(load_file(path) if path.is_file() else str(path), return_alphas=True)
-    except (OSError, ValueError, AttributeError) as error:
+        weights = load_file(path) if path.is_file() else str(path)
+        found = kind.lora_state_dict(weights, return_alphas=True, use_safetensors=True)
+    except (OSError, ValueError, AttributeError, SafetensorError) as error:
         raise ScoreliftError(f"model.lora: {path} cannot be read for {kind.__name__} ({error}).") from error
     state, alphas = found if isinstance(found, tuple) else (found, None)
     for name, net in targets.items():

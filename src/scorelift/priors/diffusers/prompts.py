@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from ...core.errors import bad
 from ..options import ModelOptions
 from .cache import PromptCache
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, content
 from .families import Family
 from .lora import fuse_lora
 
@@ -25,10 +26,16 @@ class Prompts:
     """
 
     def __init__(self, checkpoint: Checkpoint, family: Family, options: ModelOptions, device: torch.device,
-                 cache: PromptCache) -> None:  # fmt: skip
-        self.checkpoint, self.family, self.options, self.cache = checkpoint, family, options, cache
+                 cache: Path | None = None) -> None:  # fmt: skip
+        self.checkpoint, self.family, self.options = checkpoint, family, options
         self.device = torch.device("cpu") if options.text_device == "cpu" else device
         self.names = tuple(name for name in family.encoders if checkpoint.names(name))
+        self.dtype = torch.float32 if self.device.type == "cpu" else options.dtype(self.device)
+        if checkpoint.kind in ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline"):
+            self.dtype = torch.float32 if self.dtype == torch.float16 else self.dtype  # T5 overflows in fp16
+        added = [content(Path(file)) for file in (options.lora, options.textual_inversion) if file]
+        changes = "/".join([str(self.dtype), str(options.lora_scale), *added])
+        self.cache = PromptCache(checkpoint.fingerprint(self.names), changes, cache)
 
     def encode(self, prompts: list[str]) -> dict[str, Tensor]:
         """Tensors with one row a prompt."""
@@ -66,12 +73,9 @@ class Prompts:
             name: None for name, entry in self.checkpoint.index.items()
             if isinstance(entry, list) and name not in self.names
         }  # fmt: skip
-        dtype = torch.float32 if self.device.type == "cpu" else self.options.dtype(self.device)
-        if self.checkpoint.kind in ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline"):
-            dtype = torch.float32 if dtype == torch.float16 else dtype  # T5 overflows in fp16
         variant = self.checkpoint.variant(next(n for n in self.names if n.startswith("text_encoder")))
         pipe = kind.from_pretrained(
-            str(self.checkpoint.folder), dtype=dtype, variant=variant, use_safetensors=True,
+            str(self.checkpoint.folder), dtype=self.dtype, variant=variant, use_safetensors=True,
             local_files_only=True, **idle,
         ).to(self.device)  # fmt: skip
         if self.options.lora:
@@ -81,13 +85,13 @@ class Prompts:
         return pipe
 
     def _check_tokens(self, pipe: Any, prompts: list[str]) -> None:
-        tokenizers = [getattr(pipe, name) for name in self.names if name.startswith("tokenizer")]
-        for name, tokenizer in zip(self.names, tokenizers, strict=False):
+        tokenizers = {name: getattr(pipe, name) for name in self.names if name.startswith("tokenizer")}
+        for name, tokenizer in tokenizers.items():
             if len(tokenizer) < 3:
                 raise bad("prior", expected=f"a tokenizer with words in {self.checkpoint.path(name)}",
                           got=f"one with {len(tokenizer)}", remedy="Its download may be incomplete.")  # fmt: skip
-        limit = self.family.token_limit or max(t.model_max_length for t in tokenizers)
-        tokenizer = tokenizers[-1]
+        limit = self.family.token_limit or max(t.model_max_length for t in tokenizers.values())
+        tokenizer = list(tokenizers.values())[-1]
         for prompt in prompts:
             ids = tokenizer(prompt, add_special_tokens=True)["input_ids"]
             if len(ids) > limit:

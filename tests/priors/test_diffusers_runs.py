@@ -1,0 +1,140 @@
+"""Runs, recipes, twins and precisions on tiny checkpoints of the real classes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from tiny import KINDS, noisy
+
+import scorelift
+from scorelift.core.diffusion import Level
+from scorelift.distill.base import Terms
+from scorelift.distill.baselines import DiffusionLoss
+from scorelift.distill.noise import annealed
+from scorelift.distill.sds import SDS
+from scorelift.distill.sjc import SJC
+from scorelift.distill.twin import Twin, TwinConfig
+from scorelift.distill.vsd import VSD
+from scorelift.engine.loop import Loop
+from scorelift.engine.run import final_scene
+from scorelift.priors.diffusers import load_diffusers
+from scorelift.priors.guidance import Guidance
+from scorelift.priors.options import ModelOptions
+from scorelift.priors.registry import load_prior
+from scorelift.priors.sampling import sample
+from scorelift.recipes import find_recipe
+from scorelift.scenes import build_scene
+
+PROMPTS = ["", "a red mushroom", "a duck, front view"]
+
+
+DISTILLERS = {
+    "sds": SDS(cfg_scale=7.5),
+    "sjc": SJC(cfg_scale=7.5),
+    "vsd": VSD(),
+    "jacobian": DiffusionLoss(cfg_scale=7.5),
+}
+
+
+@pytest.mark.parametrize("method", DISTILLERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_run_with_every_kind_and_distiller(kind, method, checkpoints, tmp_path):
+    recipe = find_recipe("canvas", None)
+    stage = recipe.picture
+    stage = replace(stage, distiller=DISTILLERS[method], noise=annealed(0.8, 0.5), size=16, views=1, steps=3)
+    recipe = replace(recipe, picture=stage, prior=str(checkpoints[kind]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ddpm says that it reads no prompts
+        run = scorelift.generate("a red mushroom", out=tmp_path / "run", recipe=recipe, device="cpu", quiet=True)
+    assert run.finished
+    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    assert len(log) == 3
+    assert all(entry["gradient"] > 0 for entry in log)
+
+
+@pytest.mark.parametrize("recipe", ["quick", "sjc", "dreamfusion"])
+@pytest.mark.parametrize("kind", ["sd15", "refiner", "if", "sd3"])
+def test_a_step_of_every_recipe_reaches_the_scene(kind, recipe, checkpoints):
+    preset = None if recipe == "quick" else "small"
+    stage = next(iter(find_recipe(recipe, preset).stages().values()))
+    prior = load_diffusers(checkpoints[kind])
+    scene = build_scene(stage.scene)
+    loop = Loop("stage", replace(stage, size=16, views=1), scene, prior, "a red mushroom", seed=0)
+    before = {name: p.detach().clone() for name, p in scene.named_parameters()}
+    assert loop.one_step().gradient > 0
+    assert any(not torch.equal(before[name], p) for name, p in scene.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl", "sd3"])
+def test_half_precision_says_nearly_the_same(kind, checkpoints):
+    level = Level.vp(torch.tensor([1.0]))
+    outs = []
+    for precision in ("fp32", "bf16"):
+        prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
+        z, noise = noisy(prior, level)
+        outs.append(prior.predict_x0(level.add_noise(z, noise), level, prior.encode_prompts(["a duck"])))
+    assert outs[0].dtype == outs[1].dtype == torch.float32
+    assert (outs[0] - outs[1]).abs().max() < 0.05 * outs[0].abs().max()
+
+
+def test_sampling_does_not_clip_latents(checkpoints):
+    prior = load_diffusers(checkpoints["sd15"])
+    assert prior.bound is None
+    assert load_diffusers(checkpoints["ddpm"]).bound == 1.0
+    condition = prior.encode_prompts(["", "a duck"])
+    guidance = Guidance.cfg(condition.pick([1]), condition.pick([0]), 5.0)
+    assert sample(prior, guidance, generator=torch.Generator().manual_seed(0), steps=3).shape == (1, 4, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd3"])
+def test_a_run_in_latent_space_leaves_a_mesh_and_decoded_pictures(kind, checkpoints, tmp_path, monkeypatch):
+    recipe = find_recipe("sjc", None)
+    scene = replace(recipe.field.scene, resolution=16, density_scale=30.0, blob_sharpness=6.0)  # begins with a ball
+    field = replace(recipe.field, scene=scene, size=8, steps=3)
+    recipe = replace(recipe, field=field, prior=str(checkpoints[kind]),
+                     finish=replace(recipe.finish, mesh_resolution=24, texture=64, turntable_frames=2))  # fmt: skip
+    encode = type(load_prior(str(checkpoints[kind])).latents).encode
+    shapes = []
+    monkeypatch.setattr("scorelift.priors.diffusers.latents.Latents.encode",
+                        lambda self, rgb: shapes.append(len(rgb)) or encode(self, rgb))  # fmt: skip
+    run = scorelift.generate("a red mushroom", out=tmp_path / "run", recipe=recipe, device="cpu", quiet=True)
+    assert shapes == [64]  # the linear look, once; no encoder in the loop
+    assert {"asset.glb", "decoded.png", "preview.png"} <= {path.name for path in run.path.iterdir()}
+    assert not final_scene(run).latent
+    assert final_scene(run, coloured=False).field.albedo.shape[-1] == (4 if kind == "sd15" else 16)
+    again = scorelift.generate("a red mushroom", out=tmp_path / "next", recipe=recipe, device="cpu", quiet=True,
+                               start=run.path)  # fmt: skip
+    assert again.finished
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("dit", "ddpm")])
+def test_a_twin_shares_the_weights_and_learns_in_fp32(kind, precision, checkpoints):
+    prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
+    condition = prior.encode_prompts(["a duck", "a red mushroom"])
+    terms = Terms(condition, condition, prior.encode_prompts([""] * 2), pose=torch.randn(2, 12))
+    twin = Twin(prior, TwinConfig(rate=0.01), seed=0)
+    assert len(twin.adapters.rows) >= 4
+    assert len(twin.adapters.poses) == 1
+    level = Level.vp(torch.tensor([0.5, 2.0]))
+    z, noise = noisy(prior, level)
+    z_t = level.add_noise(z, noise)
+    before = prior.predict_x0(z_t, level, condition)
+    torch.testing.assert_close(twin.x0(z_t, level, terms), before, atol=0, rtol=0)
+    for step in range(2):
+        twin.optimizer.zero_grad()
+        twin.loss(z, terms, level, torch.randn(z.shape, generator=torch.Generator().manual_seed(step))).backward()
+        twin.optimizer.step()
+    for name, parameter in twin.adapters.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad.abs().sum() > 0, name  # down projections learn once up projections are not 0
+    assert (twin.x0(z_t, level, terms) - before).abs().max() > 0
+    torch.testing.assert_close(prior.predict_x0(z_t, level, condition), before, atol=0, rtol=0)
+    twin.adapters.remove()
