@@ -15,13 +15,18 @@ with install_import_hook("scorelift", "typecheck.checked"):
 import torch
 
 
-def dense(recipe):
+@pytest.fixture(scope="session")
+def dense():
     """The recipe with voxels that stop light from the start, so that a surface is there after a few steps."""
-    stages = {
-        name: dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, density_scale=40.0))
-        for name, stage in recipe.stages().items()
-    }
-    return recipe.with_stages(stages)
+
+    def thicken(recipe):
+        stages = {
+            name: dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, density_scale=40.0))
+            for name, stage in recipe.stages().items()
+        }
+        return recipe.with_stages(stages)
+
+    return thicken
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 import scorelift
-from conftest import dense
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes.base import Finish
 
@@ -13,7 +12,7 @@ needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embe
 
 
 @needs_weights
-def test_generate_returns_the_run(tmp_path):
+def test_generate_returns_the_run(tmp_path, dense):
     tiny = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
     recipe = dense(dataclasses.replace(scorelift.find_recipe("quick"), finish=tiny))
     run = scorelift.generate(

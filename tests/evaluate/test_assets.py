@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import scorelift
-from conftest import dense
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
@@ -24,7 +23,7 @@ SMALL = Evaluation(distractors=12, cameras=Cameras30(azimuths=3))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, dense):
     out = tmp_path_factory.mktemp("assets") / "duck"
     recipe = dense(dataclasses.replace(scorelift.find_recipe("quick"), finish=TINY))
     return scorelift.generate("a yellow duck", out=out, recipe=recipe, steps=2, device="cpu", quiet=True)

@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     # Before torch is loaded: its idle threads are not to keep the renderer's from their cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its remarks on parts that are not used here
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())

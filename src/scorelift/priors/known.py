@@ -126,5 +126,5 @@ def download(name: str) -> Path:
         except HFValidationError:
             reasons.append(f"{repository} is no hub id")
         except (HfHubHTTPError, OSError) as error:
-            reasons.append(f"{repository} cannot be reached ({type(error).__name__})")
+            reasons.append(f"{repository} cannot be reached; is there a network? ({type(error).__name__})")
     raise ScoreliftError(f"prior {name}: {'; '.join(reasons)}.")
