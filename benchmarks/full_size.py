@@ -1,4 +1,7 @@
-"""The published architectures, as their configuration files state them."""
+"""The published architectures, as far as they are known: no configuration file was at hand.
+
+Their numbers of parameters round to what their authors state.
+"""
 
 from __future__ import annotations
 
