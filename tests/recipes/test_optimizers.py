@@ -3,7 +3,7 @@ import torch
 
 from scorelift.core.files import load_state, save_state
 from scorelift.core.schedules import WarmupCosine
-from scorelift.recipes.optimizers import Adam, Shampoo
+from scorelift.recipes.optimizers import Adam, AdamW, Shampoo
 
 
 def problem():
@@ -27,7 +27,7 @@ def steps(config, net, loss, optimizer=None, n=60):
     return optimizer, values
 
 
-@pytest.mark.parametrize("config", [Adam(), Shampoo(recompute_every=5)], ids=["adam", "shampoo"])
+@pytest.mark.parametrize("config", [Adam(), AdamW(), Shampoo(recompute_every=5)], ids=["adam", "adamw", "shampoo"])
 def test_descends_and_resumes_exactly_from_a_file(config, tmp_path):
     net, loss = problem()
     _, whole = steps(config, net, loss, n=60)
@@ -43,6 +43,15 @@ def test_descends_and_resumes_exactly_from_a_file(config, tmp_path):
     fresh.load_state_dict(state["optimizer"])
     _, second = steps(config, net, loss, fresh, n=27)
     assert first + second == whole
+
+
+def test_weights_decay_beside_the_gradient():
+    weight = torch.nn.Parameter(torch.tensor([2.0, -1.0]))
+    optimizer = AdamW(weight_decay=0.1).build([{"params": [weight], "lr": 0.01}])
+    weight.grad = torch.tensor([0.3, 0.0])
+    optimizer.step()
+    # A first step is the rate against the gradient's sign, after the weight has lost rate * decay of itself.
+    torch.testing.assert_close(weight.detach(), torch.tensor([2 * (1 - 1e-3) - 0.01, -(1 - 1e-3)]))
 
 
 def test_shampoo_has_the_papers_settings():

@@ -6,10 +6,10 @@ import torch
 
 from scorelift.core.cameras import Cameras
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import RingSampler
-from scorelift.export.surface import ring
+from scorelift.core.samplers import RingSampler, ring
 from scorelift.scenes import Volume, build_scene
-from scorelift.scenes.mlp import MLPConfig, MLPField, Sky, integrated_encoding, refine
+from scorelift.scenes.mlp import MLPConfig, MLPField, Sky, integrated_encoding
+from scorelift.scenes.network import refine
 
 SMALL = MLPConfig(frequencies=3, blocks=2, width=16, coarse_samples=24, fine_samples=16, environment=False)
 

@@ -6,8 +6,6 @@ Rays are shared out among as many threads as torch uses; each adds gradients to 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ..core.errors import bad
 from .composite import BETA, SPENT
+from .threads import share as _share
 from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
 from .voxel_records import FEATURES, PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
 
@@ -46,20 +45,6 @@ class Paths(NamedTuple):
     far: Float[np.ndarray, " r"]
     light: Float[np.ndarray, "r 3"]
     ambient: Float[np.ndarray, " r"]
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
-def _share(work: Any) -> None:
-    """Run `work(part, parts)` for every part, one a thread."""
-    parts = torch.get_num_threads()
-    others = [_pool(parts).submit(work, part, parts) for part in range(1, parts)]
-    work(0, parts)
-    for other in others:
-        other.result()
 
 
 class _Integrate(torch.autograd.Function):

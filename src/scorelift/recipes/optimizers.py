@@ -40,6 +40,24 @@ class Adamax:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), set for hash grids.
+
+    The decay is torch's: DreamFlow names the optimizer and its rates only. `betas` and `eps` are those of Müller et al.
+    (2022), Sec. 4: rows that are seldom seen have tiny second moments.
+    """
+
+    rate: Schedule = Constant(0.01)
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-15
+    weight_decay: float = 0.01
+
+    def build(self, groups: list[dict]) -> torch.optim.Optimizer:
+        """The optimizer of parameter groups."""
+        return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay, fused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shampoo:
     """Distributed Shampoo with DreamFusion's settings.
 
@@ -69,7 +87,7 @@ class Shampoo:
         )
 
 
-Optimizer = Adam | Adamax | Shampoo
+Optimizer = Adam | Adamax | AdamW | Shampoo
 
 
 class SafeShampoo(ScalableShampoo):

@@ -15,7 +15,7 @@ from ..core.lights import Lights, Shading
 from .background import Environment
 from .base import Render, Scene
 from .fields import Field, Rays
-from .mlp import MLPField
+from .network import NetworkField
 from .voxels import VoxelField
 
 
@@ -32,10 +32,14 @@ class Volume(Scene):
         return isinstance(self.field, VoxelField) and self.field.config.latent > 0
 
     def gridded(self, resolution: int = 128) -> Volume:
-        """Itself; of a small network field, its values on a grid, before whatever background is given."""
-        if not isinstance(self.field, MLPField) or self.field.extent > 1:
+        """Itself; of a small network field, its values on a grid, before whatever background is given.
+
+        A field whose samples are less than half a voxel apart stays as it is: the grid would blur it.
+        """
+        field = self.field
+        if not isinstance(field, NetworkField) or field.extent > 1 or field.detail * resolution < 1:
             return self
-        return Volume(self.field.voxels(resolution))
+        return Volume(field.voxels(resolution))
 
     @torch.no_grad()
     def look_by(self, look: Float[Tensor, "c1 3"]) -> None:
