@@ -1,0 +1,35 @@
+"""Regularizers of mesh scenes, each a scalar function of points and faces; 0 for an empty mesh."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..kernels.triangles import directions, face_areas, face_pairs, vertex_normals
+
+__all__ = ["laplacian_loss", "normal_consistency_loss", "vertex_normals"]
+
+
+def laplacian_loss(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, ""]:
+    """Mean over points of |mean of the neighbours - point|^2, the umbrella vector: pulls the surface smooth and small.
+
+    Neighbours are counted along the faces' sides, so that each counts once where the mesh is closed; at the border of
+    an open one every point misses one of its neighbours. Points of no face add 0.
+
+    Ref: Taubin, "A signal processing approach to fair surface design" (1995), Eq. 3, with equal weights.
+    """
+    start, stop = faces.T.reshape(-1), faces[:, [1, 2, 0]].T.reshape(-1)
+    total = torch.zeros_like(points).index_add(0, start, points.index_select(0, stop))
+    count = torch.zeros_like(points[:, :1]).index_add(0, start, torch.ones_like(points[start, :1]))
+    umbrella = (total - count * points) / count.clamp_min(1)
+    return umbrella.square().sum() / max(len(points), 1)
+
+
+def normal_consistency_loss(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, ""]:
+    """Mean of 1 - cos between the normals of faces that share an edge. Pairs in which one has no area are left out."""
+    normals = directions(face_areas(points, faces))
+    one, other = face_pairs(faces).unbind(1)
+    first, second = normals.index_select(0, one), normals.index_select(0, other)
+    both = (first.detach().any(1) & second.detach().any(1)).to(points.dtype)
+    return (both * (1 - (first * second).sum(-1))).sum() / both.sum().clamp_min(1)
