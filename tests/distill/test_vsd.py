@@ -8,13 +8,13 @@ import torch
 from scorelift.core.cameras import Cameras
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
+from scorelift.core.samplers import ring
 from scorelift.distill.base import Terms
 from scorelift.distill.noise import Trajectory
 from scorelift.distill.sds import SDS
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
 from scorelift.engine.loop import Loop
-from scorelift.export.surface import ring
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
 from scorelift.priors.toybox import load_toybox
 from scorelift.recipes.canvas import CanvasRecipe

@@ -8,7 +8,7 @@ from test_surface import two_coloured_ball
 from scorelift.core.errors import ScoreliftError
 from scorelift.export.shots import MODES, Shot, shoot_mesh, shoot_scene
 from scorelift.export.surface import extract_surface
-from scorelift.export.texture import bake
+from scorelift.export.texture import bake, colour_of
 from scorelift.export.triangles import texture_at, visible_faces
 
 
@@ -17,7 +17,7 @@ def both():
     scene = two_coloured_ball(resolution=64)
     with torch.no_grad():
         scene.field.density.mul_(5)  # a sharp surface: a soft one has no single place
-    return scene, bake(scene, extract_surface(scene, resolution=72, faces=4000), 256)
+    return scene, bake(colour_of(scene), extract_surface(scene, resolution=72, faces=4000), 256)
 
 
 @pytest.mark.parametrize("mode", MODES)

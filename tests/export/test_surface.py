@@ -6,10 +6,11 @@ import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.export.pictures import preview, strip, turntable
-from scorelift.export.surface import extract_surface, surface_density
-from scorelift.export.texture import bake, unwrap
+from scorelift.export.surface import extract_surface
+from scorelift.export.texture import bake, colour_of, unwrap
 from scorelift.export.triangles import covered_cells
 from scorelift.scenes import Volume, VoxelConfig, VoxelField
+from scorelift.scenes.level import surface_density
 
 
 def two_coloured_ball(radius=0.6, speck=False, resolution=48) -> Volume:
@@ -90,7 +91,7 @@ def test_blur_closes_pinholes(generator):
 
 def test_the_level_is_where_light_is_half_stopped():
     scene = two_coloured_ball()
-    level = surface_density(scene)
+    level = surface_density(scene.field)
     grazing = half_light_radius(tangent=True) + 0.02
     inside, outside = scene.field.at(torch.tensor([[0.5, 0.0, 0.0], [grazing, 0.0, 0.0]])).density().tolist()
     assert outside < level < inside
@@ -115,7 +116,7 @@ def test_unwrapping_keeps_the_surface(surface):
 
 
 def test_the_bake_puts_colours_where_they_belong(surface):
-    asset = bake(two_coloured_ball(), surface, 256)
+    asset = bake(colour_of(two_coloured_ball()), surface, 256)
     size = asset.albedo.shape[0]
     column = (asset.uv[:, 0] * size).astype(int).clip(0, size - 1)
     row = ((1 - asset.uv[:, 1]) * size).astype(int).clip(0, size - 1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from scorelift.core.errors import ScoreliftError
+from scorelift.core.samplers import ring
 from scorelift.export.pictures import head_light
-from scorelift.export.surface import ring
 from scorelift.recipes import find_recipe
 from scorelift.scenes import VoxelConfig, build_scene
 from scorelift.scenes.fields import Field

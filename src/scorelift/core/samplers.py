@@ -86,18 +86,38 @@ class ShadingSampler:
     "Progress up to which only albedo is rendered."
     shaded: float = 0.75
     textureless: float = 0.5
-    "Share of the shaded pictures without colour."
+    "Share of the shaded pictures without colour ..."
+    normal: float = 0.0
+    "... and of those that show normals instead."
 
     def __post_init__(self) -> None:
-        for name in ("albedo_until", "shaded", "textureless"):
+        for name in ("albedo_until", "shaded", "textureless", "normal"):
             check_range(name, getattr(self, name), 0, 1)
+        if self.textureless + self.normal > 1:
+            raise bad("normal", expected=f"at most what textureless leaves, {1 - self.textureless:g}", got=self.normal)
 
     def draw(self, progress: float, generator: torch.Generator) -> Shading:
         """The shading of a step."""
         lit, bare = torch.rand(2, generator=generator).tolist()
         if progress < self.albedo_until or lit >= self.shaded:
             return "albedo"
-        return "textureless" if bare < self.textureless else "shaded"
+        if bare < self.textureless:
+            return "textureless"
+        return "normal" if bare < self.textureless + self.normal else "shaded"
+
+
+def ring(
+    views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg: float = 0.0, distance: float = 3.0,
+    radius: float = 0.8,
+) -> Cameras:  # fmt: skip
+    """Cameras evenly around the object at one elevation, counter-clockwise from `start_deg` on.
+
+    A ball of `radius` fills the share `fill` of the picture.
+    """
+    away = torch.full((views,), distance)
+    fov = fov_for_size(radius, away, torch.full((views,), fill))
+    azimuth = start_deg + 360 / views * torch.arange(views)
+    return orbit(torch.full((views,), elevation_deg), azimuth, away, fov)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +132,7 @@ class RingSampler:
 
     def ring(self) -> Cameras:
         """All of them, from the front on."""
-        distance = torch.full((self.count,), self.distance)
-        fov = fov_for_size(self.radius, distance, torch.full((self.count,), self.fill))
-        azimuth = 360 / self.count * torch.arange(self.count)
-        return orbit(torch.full((self.count,), self.elevation_deg), azimuth, distance, fov)
+        return ring(self.count, self.elevation_deg, self.fill, distance=self.distance, radius=self.radius)
 
     def draw(self, n: int, generator: torch.Generator) -> Cameras:
         """Draw `n` cameras, all different while they last."""

@@ -14,11 +14,11 @@ from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
 from ..export.gltf import to_glb
-from ..export.pictures import strip
+from ..export.pictures import preview, strip
 from ..priors.base import Prior
-from ..priors.registry import load_prior
+from ..priors.registry import check_there, load_prior
 from ..recipes import Recipe, find_recipe
-from ..scenes import Scene, Volume, build_scene
+from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
@@ -88,13 +88,16 @@ def generate(
     changes: dict[str, Any] = {k: v for k, v in (("prior", prior), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
     path = Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{plan.seed}"
-    run = _resumed(path, prompt) if resume and (path / "config.json").exists() else None
+    run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
     model = load_prior(asked.prior, where, asked.model)
     plan = plan.fitted(model.channels if model.bound is None else 0)
     model.check_prompt(prompt)
+    for stage in asked.stages().values():
+        if stage.prior is not None:
+            check_there(stage.prior)
     if start is not None and run is None:
         final_scene(Run.open(Path(start)))  # told now if it cannot be used
     if run is None and team.leads:
@@ -103,18 +106,19 @@ def generate(
     return Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads).go()
 
 
-def _resumed(path: Path, prompt: str) -> Run:
+def _resumed(path: Path, prompt: str, until: str | None) -> Run:
     run = Run.open(path)
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
-    return run
+    return run if run.recipe.until == until else run.until(until)
 
 
 class Job:
     """The work of one run, from wherever it stands."""
 
     def __init__(self, run: Run, prior: Prior, device: str, team: Team, *, quiet: bool = False) -> None:
-        self.run, self.prior, self.device, self.team = run, prior, device, team
+        self.run, self.device, self.team = run, device, team
+        self.prior, self.loaded = prior, run.recipe.prior
         self.recipe = run.recipe
         self.stages = list(self.recipe.stages().items())
         self.quiet = quiet
@@ -153,6 +157,7 @@ class Job:
 
     def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
         name, stage = self.stages[index]
+        self._take_prior(stage.prior or self.recipe.prior)
         torch.manual_seed(self.recipe.seed * 1009 + index)
         scene = build_scene(stage.scene, previous)
         if isinstance(scene, Volume) and scene.latent:
@@ -183,7 +188,7 @@ class Job:
                     if interrupt.asked:
                         progress.close()
                         raise KeyboardInterrupt
-                    if now - shown > PREVIEW_S and isinstance(scene, Volume) and self.team.leads:
+                    if now - shown > PREVIEW_S and isinstance(scene, Body) and self.team.leads:
                         write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
                         shown = now
         except ScoreliftError as error:
@@ -193,7 +198,27 @@ class Job:
         self._save(index, loop)
         loop.close()
         self.seconds[name] = round(time.monotonic() - started, 2)
+        if self.recipe.finish.every_stage and index + 1 < len(self.stages) and self.team.leads:
+            self._show_stage(name, scene)
         return scene
+
+    def _take_prior(self, name: str) -> None:
+        """Hold the prior of a stage, and no other."""
+        if name == self.loaded:
+            return
+        del self.prior  # before the next one takes its memory
+        self.prior, self.loaded = load_prior(name, self.device, self.recipe.model), name
+        self.prior.check_prompt(self.run.prompt)
+
+    def _show_stage(self, name: str, scene: Scene) -> None:
+        """What a stage that is not the last leaves: stages/NAME/preview.png and asset.glb."""
+        folder = self.run.path / "stages" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        still = scene.to("cpu").coloured()
+        write_png(folder / "preview.png", preview(still.gridded(), self.recipe.finish.preview_size))
+        if isinstance(still, Body):
+            write_bytes(folder / "asset.glb", to_glb(make_asset(still, self.recipe.finish), slug(self.run.prompt)))
+        scene.to(self.device)
 
     def _save(self, index: int, loop: Loop) -> None:
         if self.team.leads:
@@ -207,7 +232,7 @@ class Job:
             write_decoded(path, scene, self.prior)
         scene = scene.to("cpu").coloured()
         write_pictures(path, scene.gridded(), finish)
-        if isinstance(scene, Volume):
+        if isinstance(scene, Body):
             progress.say("making the mesh")
             asset = make_asset(scene, finish)
             write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))

@@ -20,7 +20,15 @@ from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene
 from ..scenes.base import Render
-from ..scenes.losses import centre_depth_loss, emptiness_loss, opacity_loss, orientation_loss, transmittance_loss
+from ..scenes.losses import (
+    bending_loss,
+    centre_depth_loss,
+    emptiness_loss,
+    opacity_loss,
+    orientation_loss,
+    transmittance_loss,
+    unevenness_loss,
+)
 from .team import Team
 
 
@@ -185,6 +193,10 @@ class Loop:
             total = total + w * orientation_loss(render)
         if (w := weights.roughness.at(progress)) > 0:
             total = total + w * self.scene.roughness()
+        if (w := weights.bending.at(progress)) > 0:
+            total = total + w * bending_loss(render)
+        if (w := weights.unevenness.at(progress)) > 0:
+            total = total + w * unevenness_loss(render)
         if (w := weights.centre_depth.at(progress)) > 0:
             total = total + w * centre_depth_loss(render, float(cameras.position.norm(dim=-1).max()) + 1)
         if (w := weights.transmittance.at(progress)) > 0:

@@ -11,25 +11,27 @@ from torch import Tensor
 from ..core.errors import bad
 from ..core.files import write_bytes
 from ..core.pictures import to_uint8, write_png
+from ..core.samplers import ring
 from ..export.gltf import from_glb, to_glb
 from ..export.obj import to_obj
 from ..export.pictures import preview, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
 from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
-from ..export.surface import extract_surface, ring
-from ..export.texture import Asset, bake
+from ..export.surface import extract_surface
+from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Canvas, Scene, Volume
+from ..scenes import Body, Canvas, Scene
 from .run import Run, final_scene, slug
 
 FORMATS = ("glb", "obj", "ply")
 
 
-def make_asset(scene: Volume, finish: Finish) -> Asset:
-    """Mesh, unwrap and bake a volume."""
-    return bake(scene, extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces), finish.texture)
+def make_asset(scene: Body, finish: Finish) -> Asset:
+    """Mesh, unwrap and bake a scene; on the CPU."""
+    surface = extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces)
+    return bake(colour_of(scene), surface, finish.texture)
 
 
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:

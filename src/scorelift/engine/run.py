@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -88,6 +89,21 @@ class Run:
     def recipe(self) -> Recipe:
         """The recipe it was made with."""
         return recipe_from_json(self.config["recipe"])
+
+    def until(self, stage: str | None) -> Run:
+        """The same run, to be continued to another last stage.
+
+        Raises:
+            ScoreliftError: if it has gone farther already.
+        """
+        recipe = dataclasses.replace(self.recipe, until=stage)
+        begun = self.latest_checkpoint()
+        if begun is not None and begun[1] >= len(recipe.stages()):
+            raise bad("until", expected=f"a stage not before {begun[2]}, where the run stands", got=stage)
+        config = {**self.config, "recipe": to_json(recipe)}
+        (self.path / "metrics.json").unlink(missing_ok=True)
+        write_json(self.path / "config.json", config)
+        return Run(self.path, config)
 
     @property
     def finished(self) -> bool:

@@ -19,7 +19,7 @@ from ..core.samplers import RingSampler
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
 from ..engine.run import Run, final_scene
-from ..scenes import Scene, Volume
+from ..scenes import Body, Scene
 from ..toybox.grammar import parse, say
 from ..toybox.judge import Judge, judge_pictures, load_judge
 from ..toybox.spec import Spec, draw
@@ -128,7 +128,7 @@ def _marks(run: Run, index: int, board: Board, judge: Judge, settings: Evaluatio
     if not run.finished:
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
     scene = final_scene(run).gridded()
-    if not isinstance(scene, Volume):
+    if not isinstance(scene, Body):
         raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
     row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
     cameras = settings.cameras.ring()

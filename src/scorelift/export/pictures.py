@@ -17,9 +17,9 @@ from torch import Tensor
 from ..core.cameras import Cameras
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
+from ..core.samplers import ring
 from ..scenes import Scene
 from .shots import grey_depth
-from .surface import ring
 
 BACKDROP = 0.88
 ROWS = ("colour", "textureless", "normal", "depth")

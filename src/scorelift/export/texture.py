@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +13,11 @@ from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from ..kernels.composite import sum_packed, weights_packed
-from ..scenes import Field, Volume
+from ..scenes import Body, Field, Mesh
 from .surface import Surface
 from .triangles import covered_cells
+
+Colour = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,25 @@ def albedo_at(field: Field, points: torch.Tensor, normals: torch.Tensor, reach: 
     return total[:, :3] / total[:, 3:].clamp_min(1e-9)
 
 
-def bake(scene: Volume, surface: Surface, size: int) -> Asset:
-    """Unwrap a surface and bake the scene's albedo into a `size` x `size` picture, its seams padded."""
+def colour_of(scene: Body) -> Colour:
+    """What a scene's surface looks like without light: a function of surface points and normals."""
+    if isinstance(scene, Mesh):
+        return lambda points, normals: scene.paint.at(points).albedo()
+    return partial(albedo_at, scene.field)
+
+
+@torch.no_grad()
+def bake(colour: Colour, surface: Surface, size: int, device: torch.device | str = "cpu") -> Asset:
+    """Unwrap a surface and bake its colour into a `size` x `size` picture, its seams padded."""
     old, faces, uv = unwrap(surface)
     vertices, normals = surface.vertices[old], surface.normals[old]
     row, column, face, weights = covered_cells(uv[faces] * size, size)
     points = np.einsum("nk,nkc->nc", weights, vertices[faces[face]])
     directions = np.einsum("nk,nkc->nc", weights, normals[faces[face]])
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True).clip(1e-9)
-    device = next(scene.field.parameters()).device
-    colour = torch.cat(
+    colours = torch.cat(
         [
-            albedo_at(scene.field, p.to(device), n.to(device)).cpu()
+            colour(p.to(device), n.to(device)).cpu()
             for p, n in zip(
                 torch.from_numpy(points).split(65_536), torch.from_numpy(directions).split(65_536), strict=True
             )
@@ -74,7 +85,7 @@ def bake(scene: Volume, surface: Surface, size: int) -> Asset:
     )
     picture = np.zeros((size, size, 3), np.float32)
     filled = np.zeros((size, size), bool)
-    picture[row, column], filled[row, column] = colour.numpy(), True
+    picture[row, column], filled[row, column] = colours.numpy(), True
     nearest = ndimage.distance_transform_edt(~filled, return_distances=False, return_indices=True)
     picture = picture[nearest[0], nearest[1]]
     albedo = (picture[::-1].clip(0, 1) * 255).round().astype(np.uint8)

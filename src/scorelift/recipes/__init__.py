@@ -8,15 +8,18 @@ from ..core.config import from_json
 from ..core.errors import check_choice
 from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
+from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
 from .quick import Quick
 from .sjc import ScoreJacobianChaining
 
-RECIPES: dict[str, type[Recipe]] = {cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, CanvasRecipe)}
+RECIPES: dict[str, type[Recipe]] = {
+    cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, CanvasRecipe)
+}
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFusion", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
-    "recipe_from_json",
+    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Quick", "Recipe", "ScoreJacobianChaining", "Stage",
+    "find_recipe", "recipe_from_json",
 ]  # fmt: skip
 
 

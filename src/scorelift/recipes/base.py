@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..core.errors import bad, check_positive
+from ..core.errors import bad, check_choice, check_positive
 from ..core.samplers import (
     BackdropSampler,
     DreamFusionCameras,
@@ -27,10 +27,8 @@ from ..distill.sjc import SJC
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO, VSD
 from ..priors.options import ModelOptions
-from ..scenes.canvas import CanvasConfig
-from ..scenes.mlp import MLPConfig
-from ..scenes.voxels import VoxelConfig
-from .optimizers import Adam, Adamax, Optimizer, Shampoo
+from ..scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, SceneConfig, VoxelConfig
+from .optimizers import Adam, Adamax, AdamW, Optimizer, Shampoo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +39,8 @@ class Penalties:
     emptiness: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
     roughness: Schedule = Constant(0.0)
+    bending: Schedule = Constant(0.0)
+    unevenness: Schedule = Constant(0.0)
     centre_depth: Schedule = Constant(0.0)
     transmittance: Schedule = Constant(0.0)
     transmittance_target: Schedule = Ramp(0.4, 0.88)
@@ -65,9 +65,11 @@ class Stage:
     """One optimization from one scene to the next."""
 
     steps: int
-    scene: VoxelConfig | MLPConfig | CanvasConfig
+    scene: SceneConfig
     size: int = 64
     "Height and width of the renders the prior sees."
+    prior: str | None = None
+    "Another prior than the recipe's, for this stage alone."
     latent: bool = False
     "Render in the space of a latent prior instead of colours, with no encoder in the loop."
     views: int = 1
@@ -104,10 +106,13 @@ class Finish:
     turntable_frames: int = 48
     turntable_size: int = 160
     preview_size: int = 128
+    every_stage: bool = False
+    "Whether each stage leaves its own preview and asset, in `stages/`."
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            check_positive(spec.name, getattr(self, spec.name))
+            if spec.name != "every_stage":
+                check_positive(spec.name, getattr(self, spec.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +129,23 @@ class Recipe:
     model: ModelOptions = ModelOptions()
     "How a diffusers model is loaded and run."
     seed: int = 0
+    until: str | None = None
+    "The last stage to run; None: all. `--resume` with a later one goes on from there."
     finish: Finish = field(default_factory=Finish)
 
-    def stages(self) -> dict[str, Stage]:
-        """The stages by field name, in order."""
+    def __post_init__(self) -> None:
+        if self.until is not None:
+            check_choice("until", self.until, self._all())
+
+    def _all(self) -> dict[str, Stage]:
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Stage)}
+
+    def stages(self) -> dict[str, Stage]:
+        """The stages to run by field name, in order."""
+        stages = self._all()
+        last = list(stages).index(self.until) if self.until else len(stages)
+        return dict(list(stages.items())[: last + 1])
 
     def with_steps(self, steps: int) -> Recipe:
         """The recipe with `steps` steps in every stage; schedules follow progress and so scale along."""
@@ -147,7 +163,7 @@ class Recipe:
         """
         stages = {}
         for name, stage in self.stages().items():
-            if not (stage.latent and channels):
+            if not (stage.latent and channels and stage.prior is None):
                 continue
             if not (isinstance(stage.scene, VoxelConfig) and stage.scene.environment and stage.shading.shaded == 0):
                 raise bad(f"{name}.latent", expected="unlit voxels with a learned environment", got="another scene")
@@ -174,8 +190,9 @@ class Recipe:
 
 PARTS: tuple[type[Any], ...] = (
     Penalties, Prompting, Stage, Finish, ModelOptions, Times, Sigmas, Trajectory,
-    SDS, SJC, VSD, APFO, TwinConfig, DiffusionLoss, Similarity, Adam, Adamax, Shampoo,
+    SDS, SJC, VSD, APFO, TwinConfig, DiffusionLoss, Similarity, Adam, Adamax, AdamW, Shampoo,
     OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
-    BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, CanvasConfig, Constant, Ramp, Steps, WarmupCosine,
+    BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, HashConfig, MeshConfig, CanvasConfig,
+    Constant, Ramp, Steps, WarmupCosine,
 )  # fmt: skip
 """Classes a saved configuration may name."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..core.pictures import labelled_sheet
 from ..engine.run import Run, final_scene
 from ..evaluate.assets import Cameras30, Evaluation, evaluate_runs, look
-from ..scenes import Volume
+from ..scenes import Body
 from .bench import Findings, table
 
 FRONT_LEFT, BACK_RIGHT = 1, 5
@@ -18,7 +18,7 @@ FRONT_LEFT, BACK_RIGHT = 1, 5
 def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)) -> list[Tensor]:
     """Pictures (3, 64, 64) of a run's scene at 30 degrees of elevation."""
     scene = final_scene(run)
-    assert isinstance(scene, Volume)
+    assert isinstance(scene, Body)
     cameras = Cameras30().ring()[torch.tensor(azimuths)]
     return list(look(scene, cameras, 64, mode))  # type: ignore[arg-type]
 

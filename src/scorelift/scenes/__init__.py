@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from ..core.errors import bad
 from .background import Environment
 from .base import Render, Scene
 from .canvas import Canvas, CanvasConfig
+from .distances import signed_distances
 from .fields import Field
 from .generated import Generated
+from .hashgrid import HashConfig, HashField
+from .level import surface_density
+from .mesh import Mesh, MeshConfig
 from .mlp import MLPConfig, MLPField, Sky
 from .volume import Volume
 from .voxels import VoxelConfig, VoxelField
 
 __all__ = [
-    "Canvas", "CanvasConfig", "Environment", "Field", "Generated", "MLPConfig", "MLPField", "Render", "Scene", "Volume",
-    "VoxelConfig", "VoxelField", "build_scene",
+    "Body", "Canvas", "CanvasConfig", "Environment", "Field", "FieldConfig", "Generated", "HashConfig", "HashField",
+    "MLPConfig", "MLPField", "Mesh", "MeshConfig", "Render", "Scene", "SceneConfig", "Volume", "VoxelConfig",
+    "VoxelField", "build_scene",
 ]  # fmt: skip
 
+FieldConfig = VoxelConfig | MLPConfig | HashConfig
+SceneConfig = FieldConfig | MeshConfig | CanvasConfig
+Body = Volume | Mesh
+"Scenes in three dimensions."
 
-def build_scene(config: VoxelConfig | MLPConfig | CanvasConfig, previous: Scene | None = None) -> Scene:
+
+def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
     """The scene a stage starts from: a fresh one, or the previous one brought to this configuration.
 
     Raises:
@@ -26,23 +38,59 @@ def build_scene(config: VoxelConfig | MLPConfig | CanvasConfig, previous: Scene 
     """
     if isinstance(config, CanvasConfig):
         return Canvas(config)
-    if isinstance(config, MLPConfig):
-        return _network_scene(config, previous)
-    field = VoxelField(config)
-    if isinstance(previous, Volume) and isinstance(previous.field, VoxelField):
-        field.take(previous.field)
-    sky = Environment(latent=config.latent) if config.environment else None
+    if isinstance(config, MeshConfig):
+        return _mesh(config, previous)
+    start = previous if isinstance(previous, Volume) else None
+    if start is None and previous is not None:
+        raise bad("scene", expected="a volume to start from", got=type(previous).__name__)
+    field, sky = _field(config, start.field if start else None), _sky(config, start)
     return Volume(field, sky, config.environment_rate)
 
 
-def _network_scene(config: MLPConfig, previous: Scene | None) -> Volume:
-    sky = Sky(config.environment_width) if config.environment else None
-    scene = Volume(MLPField(config), sky, environment_rate=1.0)
-    if previous is None:
-        return scene
-    try:
-        scene.load_state_dict(previous.state_dict())
-    except RuntimeError as error:
-        shape = f"a network of {config.blocks} blocks of {config.width}"
-        raise bad("scene", expected=f"{shape} to start from", got=type(previous).__name__) from error
-    return scene
+def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
+    """A ball, the surface of a volume, or another mesh, painted by its field."""
+    if previous is not None and not isinstance(previous, Body):
+        raise bad("scene", expected="a volume or a mesh to start from", got=type(previous).__name__)
+    start = previous.coloured() if isinstance(previous, Volume) else previous
+    paint = start.field if isinstance(start, Volume) else start.paint if start else None
+    mesh = Mesh(config, _field(config.paint, paint), _sky(config.paint, start), config.paint.environment_rate)
+    if isinstance(start, Mesh):
+        mesh.take(start)
+    elif start is not None:
+        mesh.to(next(start.parameters()).device)
+        distance = signed_distances(
+            start.field.density_at, surface_density(start.field), mesh.lattice, mesh.tetrahedra, outside=mesh.rim
+        )
+        mesh.distance.data.copy_(distance)
+    return mesh
+
+
+def _field(config: FieldConfig, previous: Field | None) -> Field:
+    if isinstance(config, VoxelConfig):
+        voxels = VoxelField(config)
+        if previous is not None:
+            if not isinstance(previous, VoxelField):
+                raise bad("scene", expected="a field of voxels to start from", got=type(previous).__name__)
+            voxels.take(previous)
+        return voxels
+    field = HashField(config) if isinstance(config, HashConfig) else MLPField(config)
+    if previous is not None:
+        try:
+            field.load_state_dict(previous.state_dict())
+        except RuntimeError as error:
+            shape = f"a network of {config.blocks} blocks of {config.width}" if isinstance(config, MLPConfig) else (
+                f"a hash grid of {config.levels} levels of up to 2^{config.log2_rows} rows of {config.features}"
+            )  # fmt: skip
+            raise bad("scene", expected=f"{shape} to start from", got=type(previous).__name__) from error
+    return field
+
+
+def _sky(config: FieldConfig, previous: Scene | None) -> nn.Module | None:
+    if not config.environment:
+        return None
+    if isinstance(config, VoxelConfig):
+        return Environment(latent=config.latent)
+    sky, before = Sky(config.environment_width), getattr(previous, "environment", None)
+    if isinstance(before, Sky):
+        sky.load_state_dict(before.state_dict())
+    return sky

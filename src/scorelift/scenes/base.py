@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
@@ -27,6 +27,8 @@ class Render:
     "Sum of log(1 + 10 w) over the samples of weight w along the ray."
     turned: Float[Tensor, "b 1 h w"] | None = None
     "Sum of w max(0, n . v)^2, how much of what is seen faces away from the camera; w without gradient."
+    surface: tuple[Float[Tensor, "p 3"], Int[Tensor, "f 3"]] | None = None
+    "Points and faces of what was drawn, for scenes that are surfaces."
 
 
 class Scene(nn.Module, ABC):

@@ -82,10 +82,16 @@ class Field(nn.Module, ABC):
     "Radius of the ball."
     detail: float
     "Size of its smallest features; the step at which surfaces are looked at."
+    oriented: bool = False
+    "Whether unlit pictures have normals as well."
 
     @abstractmethod
     def at(self, xyz: Float[Tensor, "n 3"]) -> Lookup:
         """The field at points; outside the ball its density is 0."""
+
+    def density_at(self, xyz: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Density alone."""
+        return self.at(xyz).density()
 
     @abstractmethod
     def march(
@@ -98,11 +104,11 @@ class Field(nn.Module, ABC):
         """
 
     def integrate(self, rays: Rays, shading: Shading) -> Sums:
-        """Quadrature along rays, the samples' colours as `shading` has them; normals unless it is "albedo"."""
+        """Quadrature along rays, the samples' colours as `shading` has them; "albedo" has normals if `oriented`."""
         count = len(rays.origin)
         march = self.march(rays.origin, rays.direction, rays.jitter)
         weight, _ = weights_packed(march.lookup.density(), march.delta, march.ray, count)
-        normal = march.lookup.normal() if shading != "albedo" else None
+        normal = march.lookup.normal() if shading != "albedo" or self.oriented else None
         colour = _colour(march, rays, shading, normal)
         c = colour.shape[-1]
         columns = [colour, torch.ones_like(march.depth)[:, None], march.depth[:, None]]
@@ -129,7 +135,7 @@ class Field(nn.Module, ABC):
 
 def _colour(march: March, rays: Rays, shading: Shading, normal: Tensor | None) -> Float[Tensor, "n c"]:
     """Colour of each sample under the chosen shading."""
-    if normal is None:
+    if shading == "albedo" or normal is None:
         return march.lookup.albedo()
     if shading == "normal":
         return (normal + 1) / 2

@@ -1,4 +1,4 @@
-"""Regularizers of volume scenes, each a scalar function of a render."""
+"""Regularizers, each a scalar function of a render."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..core.errors import ScoreliftError
 from .base import Render
+from .mesh_losses import laplacian_loss, normal_consistency_loss
 
 
 def opacity_loss(render: Render) -> Float[Tensor, ""]:
@@ -36,6 +37,22 @@ def orientation_loss(render: Render) -> Float[Tensor, ""]:
 def transmittance_loss(render: Render, target: float = 0.88) -> Float[Tensor, ""]:
     """-min(target, mean transmittance): asks for so much empty picture and no more. Ref: Dream Fields Eq. 5."""
     return -(1 - render.opacity).mean().clamp_max(target)
+
+
+def bending_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over a mesh's edges of 1 - cos of the angle between the faces beside it."""
+    return normal_consistency_loss(*_surface(render, "bending"))
+
+
+def unevenness_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over a mesh's points of how far each is from the middle of its neighbours, squared."""
+    return laplacian_loss(*_surface(render, "unevenness"))
+
+
+def _surface(render: Render, name: str) -> tuple[Tensor, Tensor]:
+    if render.surface is None:
+        raise ScoreliftError(f"{name}: this scene is no mesh, so the loss does not apply to it.")
+    return render.surface
 
 
 def centre_depth_loss(render: Render, far: float, box: float = 0.5, steepness: float = 4.0) -> Float[Tensor, ""]:

@@ -1,0 +1,130 @@
+"""`dreamflow`: approximate probability flow, from a field to a mesh to its refinement, with the numbers of its authors.
+
+Ref: Lee, Sohn, Shin, "DreamFlow: high-quality text-to-3D generation by approximating probability flow" (2024), Section
+3.3 and Appendix D. Each line names its sentence; what is not there has the paper's number as its class's default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..core.samplers import BackdropSampler, DreamFusionCameras, OrbitSampler, ShadingSampler
+from ..core.schedules import Constant, Ramp, Steps
+from ..distill.noise import Times, Trajectory
+from ..distill.twin import TwinConfig
+from ..distill.vsd import APFO
+from ..scenes import HashConfig, MeshConfig
+from .base import Finish, Penalties, Recipe, Stage
+from .optimizers import AdamW
+
+UNLIT = ShadingSampler(shaded=0.0)
+LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
+NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
+
+FIELD = HashConfig(oriented=True)  # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4", ...
+LEARNED, ITSELF = TwinConfig(kind="lora"), TwinConfig(kind="identity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamFlow(Recipe):
+    """Four stages in three parts: `nerf`; `geometry` and `texture` of the mesh; `refine`."""
+
+    name: ClassVar[str] = "dreamflow"
+    summary: ClassVar[str] = (
+        "probability flow in three parts, hash grid, mesh, refiner, as its paper describes (for a GPU)"
+    )
+    presets: ClassVar[dict[str, str]] = {
+        "small": "scaled down to some minutes on two CPU cores, with the embedded priors"
+    }
+
+    prior: str = "sd21"  # "Stable Diffusion 2.1 for stage 1 and stage 2"
+    finish: Finish = Finish(mesh_resolution=256, faces=100_000, texture=2048, preview_size=256, every_stage=True)
+
+    nerf: Stage = Stage(
+        steps=4000,  # "800 dense timesteps" with "l = 5 views"
+        scene=FIELD,
+        size=256,  # "we render 256 x 256 images"
+        noise=Trajectory(start=1.0, end=0.2, levels=800),  # "initial timestep t1 = 1.0 decrease to tN = 0.2"
+        distiller=APFO(cfg_scale=7.5, twin=LEARNED),  # "fine-tuning the diffusion model using a low-rank adapter"
+        cameras=DreamFusionCameras(),  # "camera distance from 1.0 to 1.5"
+        shading=UNLIT,  # "We do not use shading, because it distracts learning texture"
+        penalties=Penalties(orientation=Constant(1e-5)),  # "orientation loss helps"; its weight is not said
+        optimizer=AdamW(
+            rate=Constant(1e-2)
+        ),  # "grid encoder with 1e-2, color and density network 1e-3, background 1e-3"
+    )
+    geometry: Stage = Stage(
+        steps=5000,
+        scene=MeshConfig(resolution=96, paint=FIELD, tuned="geometry"),  # "We extract 3D mesh ... using DMTet"
+        size=512,
+        noise=Trajectory(start=0.8, end=0.4, levels=1000),  # "from t1 = 0.8 to tN = 0.4", "We all use l = 5"
+        distiller=APFO(cfg_scale=7.5, twin=ITSELF),  # "we simply let D_phi(x; sigma) = x"
+        cameras=DreamFusionCameras(),
+        shading=NORMALS,  # "by rendering normal maps"
+        penalties=Penalties(bending=Constant(1e-5)),
+        optimizer=AdamW(rate=Constant(1e-2), weight_decay=0.0),  # "AdamW optimizer of learning rate 1e-2"
+    )
+    texture: Stage = Stage(
+        steps=2000,
+        scene=MeshConfig(resolution=96, paint=FIELD, tuned="texture"),
+        size=512,
+        noise=Trajectory(start=0.5, end=0.1, levels=400),  # "from t1 = 0.5 to tN = 0.1"
+        distiller=APFO(cfg_scale=7.5, twin=LEARNED),
+        cameras=DreamFusionCameras(),
+        shading=UNLIT,
+        optimizer=AdamW(rate=Constant(1e-2)),  # "1e-2 for grid encoder, 1e-3 for color network"
+    )
+    refine: Stage = Stage(
+        steps=300,
+        scene=MeshConfig(resolution=96, paint=FIELD, tuned="texture"),
+        prior="sdxl-refiner",
+        size=1024,  # "we render the image with resolution of 1024 x 1024"
+        noise=Trajectory(start=0.3, end=0.0, levels=30),  # "t1 = 0.3 to tN = 0.0 with l = 10", "spacing of 10"
+        distiller=APFO(cfg_scale=7.5, twin=TwinConfig(noise=Times(low=Constant(0.02), high=Constant(0.3)))),
+        cameras=DreamFusionCameras(),
+        shading=UNLIT,
+        optimizer=AdamW(rate=Constant(1e-2)),
+    )
+
+    @classmethod
+    def _preset(cls, name: str) -> Recipe:
+        """What `small` scales: the hash grid 16 -> 8 levels of 2 features, 2048 -> 96 cells, 512 -> 48 samples a ray;
+        256 -> 32 pixels for the field, 512 -> 64 for the mesh, 1024 -> 256 for the refinement; 4,000 + 5,000 + 2,000 +
+        300 steps -> 600 + 200 + 150 + 60, with lower rates. As the embedded prior likes it: thin fog instead of a blob,
+        emptied on the way; lit colours instead of normals, which it has never seen; times from .9 on; its own cameras
+        and backdrops.
+        """
+        field = HashConfig(
+            levels=8, features=2, log2_rows=14, coarsest=8, finest=64, width=32, coarse_samples=48, occupancy=32,
+            environment=False, blob=0.0, density_bias=-1.0, difference=0.03,
+        )  # fmt: skip
+        mesh = MeshConfig(resolution=40, paint=field)
+        painted = replace(mesh, tuned="texture")
+        slow = AdamW(rate=Ramp(1e-3, 2e-4), weight_decay=0.0)
+        full = cls()
+        small = cls(
+            prior="toybox",
+            finish=Finish(every_stage=True),
+            nerf=replace(
+                full.nerf, scene=field, steps=600, size=32, noise=Trajectory(start=0.9, end=0.4, levels=600),
+                penalties=Penalties(emptiness=Steps((0.0, 0.5), (5e-6, 5e-5))),
+            ),
+            geometry=replace(
+                full.geometry, scene=mesh, steps=200, size=64, noise=Trajectory(start=0.6, end=0.35, levels=200),
+                shading=LIT, penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
+                optimizer=AdamW(rate=Ramp(5e-3, 1e-3), weight_decay=0.0),
+            ),
+            texture=replace(
+                full.texture, scene=painted, steps=150, size=64, noise=Trajectory(start=0.5, end=0.1, levels=150),
+                shading=LIT, optimizer=slow,
+            ),
+            refine=replace(
+                full.refine, scene=painted, steps=60, size=256, shading=LIT, prior="toybox-refiner", optimizer=slow
+            ),
+        )  # fmt: skip
+        cameras = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
+        backdrops = BackdropSampler(grey=(0.25, 0.75))
+        return small.with_stages(
+            {n: replace(s, cameras=cameras, backdrops=backdrops) for n, s in small.stages().items()}
+        )

@@ -1,0 +1,177 @@
+"""A surface in a lattice of tetrahedra, painted by a field: what a volume becomes when it is refined.
+
+Ref: Shen et al., "Deep marching tetrahedra" (2021); as scenes of text-to-3-D: Magic3D (Lin et al. 2023), Sec. 4.2,
+Fantasia3D (Chen et al. 2023), DreamFlow (Lee et al. 2024), Sec. 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.cameras import Cameras
+from ..core.errors import EmptySceneError, bad, check_choice, check_positive
+from ..core.lights import Lights, Shading
+from ..kernels.marching_tetrahedra import marching_tetrahedra
+from ..kernels.raster import Fragments, project, rasterize
+from ..kernels.silhouettes import antialias
+from .base import Render, Scene
+from .fields import Field
+from .hashgrid import HashConfig
+from .mesh_losses import vertex_normals
+from .mlp import MLPConfig
+from .tetrahedra import boundary_vertices, tetrahedral_grid
+from .voxels import VoxelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """A surface in [-1, 1]^3."""
+
+    resolution: int = 64
+    "Cubes of the lattice along an edge; each is cut into twelve tetrahedra."
+    paint: HashConfig | VoxelConfig | MLPConfig = HashConfig()
+    "The field whose albedo, and whose background, the surface takes."
+    tuned: Literal["geometry", "texture", "both"] = "geometry"
+    "What is optimized; the rest stays as it is."
+    paint_rate: float = 1.0
+    "Learning rate of the paint, relative to the geometry's."
+    flow: float = 0.5
+    "How far a vertex of the lattice may move, in cubes."
+
+    def __post_init__(self) -> None:
+        check_choice("tuned", self.tuned, ("geometry", "texture", "both"))
+        for name in ("resolution", "paint_rate", "flow"):
+            check_positive(name, getattr(self, name))
+
+
+def empty_mesh() -> EmptySceneError:
+    """The error of a mesh that has vanished."""
+    return EmptySceneError(
+        "mesh: no surface is left. Try a lower learning rate of the mesh stage, a lower first noise level, or another "
+        "--seed. The earlier stage's checkpoint and asset are kept."
+    )
+
+
+class Mesh(Scene):
+    """Signed distances and offsets on a lattice, and the field that paints the surface where they are 0."""
+
+    lattice: Tensor
+    tetrahedra: Tensor
+    rim: Tensor
+
+    def __init__(
+        self, config: MeshConfig, paint: Field, environment: nn.Module | None, environment_rate: float
+    ) -> None:
+        super().__init__()
+        self.config, self.paint = config, paint
+        self.environment, self.environment_rate = environment, environment_rate
+        lattice, tetrahedra = tetrahedral_grid(config.resolution)
+        self.register_buffer("lattice", lattice, persistent=False)
+        self.register_buffer("tetrahedra", tetrahedra, persistent=False)
+        self.register_buffer("rim", boundary_vertices(config.resolution), persistent=False)
+        self.distance = nn.Parameter(lattice.norm(dim=-1) - 0.5)
+        self.offset = nn.Parameter(torch.zeros_like(lattice))
+        for part in (self.distance, self.offset):
+            part.requires_grad_(config.tuned != "texture")
+        self.paint.requires_grad_(config.tuned != "geometry")
+        self._kept: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
+
+    def groups(self, rate: float) -> list[dict]:
+        groups = []
+        if self.config.tuned != "texture":
+            groups.append({"params": [self.distance, self.offset], "lr": rate})
+        if self.config.tuned != "geometry":
+            groups += self.paint.groups(rate * self.config.paint_rate)
+        if self.environment is not None:
+            groups.append({"params": list(self.environment.parameters()), "lr": rate * self.environment_rate})
+        return groups
+
+    def update(self, step: int, progress: float) -> None:
+        self.paint.update(step, 1.0)
+
+    @torch.no_grad()
+    def take(self, other: Mesh) -> None:
+        """Start from another mesh on the same lattice.
+
+        Raises:
+            ScoreliftError: if the lattices differ.
+        """
+        if other.config.resolution != self.config.resolution:
+            raise bad("scene", expected=f"a mesh of resolution {self.config.resolution} to start from",
+                      got=other.config.resolution)  # fmt: skip
+        self.distance.copy_(other.distance)
+        self.offset.copy_(other.offset)
+
+    def surface(self) -> tuple[Float[Tensor, "p 3"], Int[Tensor, "f 3"]]:
+        """Points and faces of the surface; differentiable. A frozen surface is kept until it is changed.
+
+        Raises:
+            EmptySceneError: if there is none.
+        """
+        version = self.distance._version, self.offset._version
+        if self._kept is not None and self._kept[0] == version and self._kept[1][0].device == self.lattice.device:
+            return self._kept[1]
+        step = 2 / self.config.resolution * self.config.flow
+        # A closed surface: the lattice's rim is outside whatever the distances are.
+        distance = torch.where(self.rim, self.distance.abs().clamp_min(1e-3), self.distance)
+        points, faces = marching_tetrahedra(self.lattice + step * self.offset.tanh(), distance, self.tetrahedra)
+        if len(faces) == 0:
+            raise empty_mesh()
+        found = points, faces.long()
+        self._kept = None if self.distance.requires_grad else (version, found)
+        return found
+
+    def render(
+        self,
+        cameras: Cameras,
+        size: int,
+        *,
+        lights: Lights | None = None,
+        shading: Shading = "albedo",
+        background: Float[Tensor, "b 3 #h #w"] | None = None,
+        jitter: Float[Tensor, "b h w"] | None = None,
+    ) -> Render:
+        if lights is None and shading in ("shaded", "textureless"):
+            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+        points, faces = self.surface()
+        screen = project(points, cameras, size)
+        seen = rasterize(screen, faces, size)
+        view = seen.pixel // size**2
+        xyz = seen.interpolate(points, faces)
+        normal = F.normalize(seen.interpolate(vertex_normals(points, faces), faces), dim=-1)
+        colour = self._colour(xyz, normal, view, lights, shading)
+        away = (xyz - cameras.position[view]).norm(dim=-1, keepdim=True)
+        layers = torch.cat([colour, torch.ones_like(away), away, normal], -1)
+        rgb, opacity, depth, normals = self._picture(layers, screen, faces, seen, size).split((3, 1, 1, 3), 1)
+        if background is None and self.environment is not None:
+            background = self.environment(cameras.rays(size, size)[1])
+        if background is not None:
+            rgb = rgb + (1 - opacity) * background
+        depth = depth / opacity.clamp_min(1e-6) * (opacity > 1e-3)
+        return Render(rgb=rgb, opacity=opacity, depth=depth, normal=normals, surface=(points, faces))
+
+    def _colour(
+        self, xyz: Tensor, normal: Tensor, view: Tensor, lights: Lights | None, shading: Shading
+    ) -> Float[Tensor, "n 3"]:
+        if shading == "normal":
+            return (normal + 1) / 2
+        # The surface moves through its paint: where a colour stands tells nothing of where the surface should be.
+        if shading == "albedo" or lights is None:
+            return self.paint.at(xyz.detach()).albedo()
+        toward = F.normalize(lights.position[view] - xyz, dim=-1)
+        ambient = lights.ambient[view]
+        shade = (ambient + (1 - ambient) * (normal * toward).sum(-1).clamp_min(0))[:, None]
+        return shade.expand(-1, 3) if shading == "textureless" else shade * self.paint.at(xyz.detach()).albedo()
+
+    @staticmethod
+    def _picture(layers: Tensor, screen: Tensor, faces: Tensor, seen: Fragments, size: int) -> Float[Tensor, "b c h w"]:
+        """Layers of fragments as pictures with soft silhouettes."""
+        image = layers.new_zeros(len(screen) * size * size, layers.shape[1]).index_copy(0, seen.pixel, layers)
+        image = image.view(len(screen), size, size, -1).permute(0, 3, 1, 2)
+        return antialias(image, screen, faces, seen)

@@ -1,0 +1,133 @@
+"""DreamFlow: its paper's numbers, and its stages one after the other."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import trimesh
+
+import scorelift
+from scorelift.core.errors import ScoreliftError
+from scorelift.core.schedules import Constant
+from scorelift.distill.noise import Trajectory
+from scorelift.distill.twin import TwinConfig
+from scorelift.engine.run import final_scene
+from scorelift.priors.toybox import weights_path
+from scorelift.recipes import find_recipe
+from scorelift.recipes.base import Finish
+from scorelift.recipes.optimizers import AdamW
+from scorelift.scenes import Mesh
+
+needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
+
+
+def test_the_papers_numbers():
+    recipe = find_recipe("dreamflow")
+    nerf, geometry, texture, refine = recipe.stages().values()
+    scene = nerf.scene
+    assert (scene.levels, scene.log2_rows, scene.features, scene.coarse_samples) == (16, 19, 4, 512)
+    assert (scene.blob, scene.blob_radius, scene.extent) == (10.0, 0.5, 1.0)
+    assert [s.size for s in (nerf, geometry, texture, refine)] == [256, 512, 512, 1024]
+    assert [s.steps for s in (nerf, geometry, texture, refine)] == [4000, 5000, 2000, 300]
+    spans = [(s.noise.start, s.noise.end) for s in (nerf, geometry, texture, refine)]
+    assert spans == [(1.0, 0.2), (0.8, 0.4), (0.5, 0.1), (0.3, 0.0)]
+    assert [s.steps // s.noise.levels for s in (nerf, geometry, texture, refine)] == [5, 5, 5, 10]
+    twins = [s.distiller.twin.kind for s in (nerf, geometry, texture, refine)]
+    assert twins == ["lora", "identity", "lora", "lora"]
+    assert all(s.distiller.cfg_scale == 7.5 for s in recipe.stages().values())
+    assert (recipe.prior, refine.prior) == ("sd21", "sdxl-refiner")
+    for stage in recipe.stages().values():
+        assert isinstance(stage.optimizer, AdamW)
+        assert stage.optimizer.rate.at(0.5) == 1e-2
+    assert (scene.network_rate, scene.environment_rate) == (0.1, 0.1)
+    assert (nerf.shading.shaded, geometry.shading.normal, texture.shading.shaded) == (0.0, 1.0, 0.0)
+
+
+def tiny(until: str | None = None):
+    """All stages of the small preset, smaller still, a few steps each; its field begins as a ball."""
+    recipe = find_recipe("dreamflow", "small")
+    field = replace(recipe.nerf.scene, levels=3, finest=16, width=8, coarse_samples=24, blob=10.0, density_bias=5.0)
+    mesh = replace(recipe.geometry.scene, resolution=12, paint=field)
+    changed = {}
+    for name, stage in recipe.stages().items():
+        scene = field if name == "nerf" else replace(mesh, tuned="geometry" if name == "geometry" else "texture")
+        noise = Trajectory(start=0.4, end=0.2, levels=3)
+        prior = "toybox" if name == "refine" else None
+        size = 64 if name == "refine" else 32
+        changed[name] = replace(stage, scene=scene, steps=3, noise=noise, prior=prior, size=size)
+    finish = Finish(
+        mesh_resolution=24,
+        faces=400,
+        texture=32,
+        turntable_frames=2,
+        turntable_size=32,
+        preview_size=24,
+        every_stage=True,
+    )
+    return replace(recipe, finish=finish, until=until, **changed)
+
+
+def states(run):
+    return [run.load_checkpoint(path)["scene"] for path in run.checkpoints()]
+
+
+@needs_weights
+def test_stages_follow_each_other_and_each_leaves_an_asset(tmp_path):
+    run = scorelift.generate("a yellow duck", out=tmp_path / "whole", recipe=tiny(), quiet=True)
+    assert sorted(p.name for p in (run.path / "stages").iterdir()) == ["geometry", "nerf", "texture"]
+    for folder in (run.path, *(run.path / "stages").iterdir()):
+        assert (folder / "preview.png").exists()
+        assert len(trimesh.load(folder / "asset.glb", force="mesh").faces) > 50
+    assert isinstance(final_scene(run), Mesh)
+    field, shape, painted, refined = states(run)
+    assert torch.equal(shape["paint.table"], field["field.table"])  # geometry leaves the paint alone
+    assert torch.equal(painted["distance"], shape["distance"])  # and texture the geometry
+    assert not torch.equal(painted["paint.table"], shape["paint.table"])
+    assert not torch.equal(refined["paint.table"], painted["paint.table"])
+    twins = [entry.get("twin") is not None for entry in run.read_log()]
+    assert twins == [True] * 3 + [False] * 3 + [True] * 6
+
+
+@needs_weights
+def test_until_stops_and_resume_goes_on_as_if_it_had_not(tmp_path):
+    whole = scorelift.generate("a yellow duck", out=tmp_path / "whole", recipe=tiny("texture"), quiet=True)
+    parts = scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True)
+    assert parts.finished
+    assert not (parts.path / "stages").exists()
+    parts = scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("texture"), quiet=True, resume=True)
+    for ours, theirs in zip(states(parts), states(whole), strict=True):
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert parts.read_log() == whole.read_log()
+    again = scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("texture"), quiet=True, resume=True)
+    assert again.finished
+    with pytest.raises(ScoreliftError, match="not before texture"):
+        scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True, resume=True)
+
+
+def test_bad_stages_are_refused():
+    with pytest.raises(ScoreliftError, match="until: expected one of nerf, geometry, texture, refine"):
+        replace(find_recipe("dreamflow"), until="mesh")
+    with pytest.raises(ScoreliftError, match="0 <= end < start"):
+        Trajectory(start=0.2, end=0.4)
+
+
+@needs_weights
+def test_a_later_stages_prior_is_looked_for_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
+    recipe = tiny()
+    recipe = replace(recipe, refine=replace(recipe.refine, prior="sdxl-refinery"))
+    with pytest.raises(ScoreliftError, match="Did you mean sdxl-refiner"):
+        scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True)
+    assert not (tmp_path / "r").exists()
+
+
+@needs_weights
+def test_a_surface_that_vanishes_is_said_and_the_stage_before_kept(tmp_path):
+    recipe = tiny()
+    thin = replace(recipe.nerf.scene, blob=0.0, density_bias=-12.0)
+    alone = replace(recipe.nerf.distiller, twin=TwinConfig(kind="identity"))
+    still = AdamW(rate=Constant(1e-6))
+    recipe = replace(recipe, nerf=replace(recipe.nerf, scene=thin, distiller=alone, optimizer=still))
+    with pytest.raises(ScoreliftError, match="empty"):
+        scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True)
+    assert list((tmp_path / "r" / "checkpoints").glob("0-nerf-*"))
