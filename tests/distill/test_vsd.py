@@ -1,6 +1,7 @@
 """Distillers with a twin against closed forms."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.samplers import ring
 from scorelift.distill.base import Terms
-from scorelift.distill.noise import Trajectory
+from scorelift.distill.noise import DreamTime, Trajectory
 from scorelift.distill.sds import SDS
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
@@ -129,6 +130,23 @@ def test_a_trajectory_falls_from_its_start_to_its_end(curve):
     torch.testing.assert_close(level.decay * level.sigma_ve, (sigmas[25] - sigmas[26]).float().repeat(2))
     with pytest.raises(ScoreliftError, match="trajectory"):
         Trajectory(start=0.2, end=0.9)
+
+
+def test_dreamtime_spends_its_steps_where_the_weight_is(generator):
+    prior = gaussian()
+    schedule = DreamTime()
+    times = [schedule.time(prior, i / 100) for i in range(101)]
+    assert times[0] == pytest.approx(0.98)
+    assert all(a >= b for a, b in pairwise(times))
+    grid = torch.linspace(0.02, 0.98, 2000, dtype=torch.float64)
+    weight = prior.schedule.level(grid).sigma_ve * torch.exp(-((grid - 0.5) ** 2) / (2 * 0.125**2))
+    for progress in (0.25, 0.5, 0.75):
+        above = float(weight[grid >= schedule.time(prior, progress)].sum() / weight.sum())
+        assert above == pytest.approx(progress, abs=0.01)
+    level = schedule.draw(prior, 3, 0.5, generator)
+    assert level.sigma_t.shape == (3,)
+    with pytest.raises(ScoreliftError, match="noise times"):
+        DreamTime(low=0.5, high=0.4)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ import pytest
 import torch
 import trimesh
 
+from scorelift.kernels.marching_tetrahedra import marching_tetrahedra
 from scorelift.kernels.triangles import face_areas, face_pairs, vertex_normals
+from scorelift.scenes.tetrahedra import tetrahedral_grid
 
 
 def sphere(subdivisions=3):
@@ -43,6 +45,16 @@ def test_faces_without_area_have_finite_gradients():
     torch.testing.assert_close(normals.detach()[3:], torch.zeros(2, 3))
     normals.square().sum().backward()
     assert bool(points.grad.isfinite().all())
+
+
+def test_marched_surfaces_have_normals_everywhere():
+    """Also where the surface passes close by a vertex of the lattice, so that all triangles around a point are tiny."""
+    vertices, tetrahedra = tetrahedral_grid(24)
+    for shift in torch.linspace(0, 0.05, 6):
+        xyz = vertices - shift * torch.tensor([1.0, 0.1, 0.7])
+        points, faces = marching_tetrahedra(xyz, xyz.norm(dim=-1) - 0.6, tetrahedra)
+        normals = vertex_normals(points, faces)
+        assert float((normals * points).sum(-1).min()) > 0.9 * 0.6
 
 
 def test_each_edge_of_a_closed_mesh_joins_two_faces():

@@ -12,11 +12,11 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.distill import similarity
 from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
-from scorelift.recipes import DreamFusion
+from scorelift.recipes import DreamFlow, DreamFusion
 from scorelift.recipes.base import Finish
-from scorelift.reproduce import STUDIES, Bench, Scale, dreamfusion, measures, sjc, views
+from scorelift.reproduce import STUDIES, Bench, Scale, dreamflow, dreamfusion, measures, sjc, views
 from scorelift.reproduce.bench import small, table
-from scorelift.scenes.voxels import VoxelConfig
+from scorelift.scenes import MeshConfig, VoxelConfig
 from scorelift.toybox.retriever import Retriever
 from scorelift.toybox.train import learn_tokenizer
 
@@ -32,6 +32,21 @@ def shrunk(recipe):
     return dataclasses.replace(recipe.with_stages(stages), finish=TINY)
 
 
+def tiny_flow():
+    """DreamFlow's stages on a few voxels."""
+    flow = DreamFlow.preset("small")
+    voxels = VoxelConfig(resolution=20)
+    mesh = MeshConfig(resolution=10, paint=voxels)
+    scenes = {"nerf": voxels, "geometry": mesh}
+    stages = {
+        name: dataclasses.replace(
+            stage, scene=scenes.get(name, dataclasses.replace(mesh, tuned="texture")), size=32, prior=None
+        )
+        for name, stage in flow.stages().items()
+    }
+    return dataclasses.replace(flow.with_stages(stages), finish=TINY)
+
+
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     torch.manual_seed(0)
@@ -43,6 +58,7 @@ def bench(tmp_path, monkeypatch):
     said = views.said
     monkeypatch.setattr(views, "said", lambda way, **k: shrunk(said(way, **k)))
     monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
+    monkeypatch.setattr(dreamflow, "small_flow", tiny_flow)
     monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
     monkeypatch.setattr(sjc, "GUIDANCES", (0.0, 3.0))
     return Bench(tmp_path / "runs", device="cpu")
@@ -57,6 +73,17 @@ def bench(tmp_path, monkeypatch):
         ("dreamfusion", "figure9", ["2", "20"]),
         ("dreamfusion", "views", [*views.WAYS, "truth"]),
         ("dreamflow", "figure6", ["SDS", "VSD", "APFO", "APFO, identity"]),
+        (
+            "dreamflow",
+            "figure14",
+            ["SDS, random", "VSD, random", "VSD, linear", "VSD, DreamTime", "APFO, 1 steps", "APFO, 2 steps"],
+        ),
+        (
+            "dreamflow",
+            "table2",
+            [*(f"{m}, 1 steps" for m in ("SDS", "VSD", "APFO", "APFO, identity")), "truth", "seconds"],
+        ),
+        ("dreamflow", "figure5", ["field", "mesh", "refined", "truth", "seconds"]),
         ("sjc", "figure2", ["1", "2", "4", "8"]),
         ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),
         ("sjc", "figure6", ["sjc, small", "dreamfusion, small", "truth"]),

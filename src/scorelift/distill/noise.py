@@ -44,6 +44,37 @@ def annealed(start: float, end: float, spread: float = 0.1) -> Times:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DreamTime:
+    """Times that fall slowly where they matter: at progress p, the time above which the share p of all weight lies.
+
+    Weight: sigma_ve(t) exp(-(t - middle)^2 / (2 width^2)), how noisy a time is and how much it shapes.
+
+    Ref: Huang et al., "DreamTime" (2024), Sec. 3.
+    """
+
+    middle: float = 0.5
+    width: float = 0.125
+    low: float = 0.02
+    high: float = 0.98
+
+    def __post_init__(self) -> None:
+        check_positive("width", self.width)
+        if not 0 < self.low < self.high < 1:
+            raise bad("noise times", expected="0 < low < high < 1", got=f"low {self.low:g}, high {self.high:g}")
+
+    def time(self, prior: Prior, progress: float) -> float:
+        """The time of a moment."""
+        times = torch.linspace(self.high, self.low, 1000, dtype=torch.float64)
+        weight = prior.schedule.level(times).sigma_ve * torch.exp(-((times - self.middle) ** 2) / (2 * self.width**2))
+        share = weight.cumsum(0) / weight.sum()
+        return float(times[int(torch.searchsorted(share, min(progress, 1.0)).clamp_max(len(times) - 1))])
+
+    def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
+        """The level of a moment, for `n` pictures."""
+        return prior.schedule.level(torch.full((n,), self.time(prior, progress)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sigmas:
     """The same noise for all pictures of a step, falling from `high` to `low`, in units of the picture (sigma_ve).
 
@@ -121,3 +152,6 @@ class Trajectory:
         i = min(int(progress * self.levels), self.levels - 1)
         level = Level.vp(sigmas[i].float().repeat(n))
         return Level(level.alpha_t, level.sigma_t, ((sigmas[i] - sigmas[i + 1]) / sigmas[i]).float().repeat(n))
+
+
+Noise = Times | DreamTime | Sigmas | Trajectory

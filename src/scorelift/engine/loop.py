@@ -13,7 +13,7 @@ from ..core.cameras import Cameras
 from ..core.diffusion import Level
 from ..core.errors import ScoreliftError
 from ..distill.base import Terms
-from ..distill.noise import Sigmas, Times, Trajectory
+from ..distill.noise import Noise
 from ..distill.prompts import ViewPrompts
 from ..distill.twin import Twin
 from ..priors.base import Prior
@@ -160,9 +160,7 @@ class Loop:
             time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
 
-    def _noise(
-        self, noise: Times | Sigmas | Trajectory, z: Tensor, progress: float, generator: torch.Generator
-    ) -> tuple[Level, Tensor]:
+    def _noise(self, noise: Noise, z: Tensor, progress: float, generator: torch.Generator) -> tuple[Level, Tensor]:
         """Levels and noise of this process's renders; drawn for all views, so that processes agree."""
         views = self.stage.views
         level = noise.draw(self.prior, views, progress, generator)[self.mine]

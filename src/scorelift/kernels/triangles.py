@@ -7,7 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 FLAT = 1e-3
-"A triangle has no normal when its area is less than this share of the mean: directions there turn at a touch."
+"Triangles below this share of the mean area have normals that turn at a touch."
+LOST = 1e-8
+"Area vectors below this share of their mean length are round-off."
 
 
 def face_areas(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "f 3"]:
@@ -20,10 +22,10 @@ def face_areas(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float
     return torch.linalg.cross(b - a, c - a) / 2
 
 
-def directions(vectors: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Unit vectors; 0 where a vector is shorter than `FLAT` times the mean, which therefore has a finite gradient."""
+def directions(vectors: Float[Tensor, "n 3"], least: float = LOST) -> Float[Tensor, "n 3"]:
+    """Unit vectors; 0 where a vector is shorter than `least` times the mean: so the gradient is finite everywhere."""
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    long = length > FLAT * length.detach().mean()
+    long = length > least * length.detach().mean()
     return torch.where(long, vectors / torch.where(long, length, 1), 0)
 
 

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ..core.errors import bad
 from .composite import BETA, SPENT
-from .threads import share as _share
+from .threads import share
 from .voxel_passes import DEPTH, FOG, NORMAL, OPACITY, SUMS, TURNED, backward, forward
 from .voxel_records import FEATURES, PLAIN, RECORD, SHADED, TEXTURELESS, add_up, fill, hand_out
 
@@ -54,10 +54,10 @@ class _Integrate(torch.autograd.Function):
         raw, rays = density.detach().numpy().reshape(-1), len(paths.near)
         flat = features.detach().numpy().reshape(-1, channels)
         records = np.zeros((n**3, RECORD), np.float32)
-        _share(lambda *part: fill(n, raw, flat, mode, records, *part))
+        share(lambda *part: fill(n, raw, flat, mode, records, *part))
         out = np.zeros((rays, SUMS), np.float32)
         ctx.march = (n, channels, records, occupied, paths, *settings, out)
-        _share(lambda *part: forward(*ctx.march, *part))
+        share(lambda *part: forward(*ctx.march, *part))
         ctx.raw, ctx.mode = raw, mode
         return torch.from_numpy(out)
 
@@ -67,11 +67,11 @@ class _Integrate(torch.autograd.Function):
         n, channels, records = ctx.march[:3]
         upstream = grad.contiguous().numpy()
         to_records = np.empty((torch.get_num_threads(), *records.shape), np.float32)
-        _share(lambda *part: backward(*ctx.march, upstream, to_records[part[0]], *part))  # type: ignore[call-arg]
-        _share(lambda *part: add_up(n, ctx.raw, ctx.mode, to_records, *part))
+        share(lambda *part: backward(*ctx.march, upstream, to_records[part[0]], *part))  # type: ignore[call-arg]
+        share(lambda *part: add_up(n, ctx.raw, ctx.mode, to_records, *part))
         to_density, to_features = np.empty((n, n, n, 1), np.float32), np.empty((n, n, n, channels), np.float32)
         flat = to_density.reshape(-1), to_features.reshape(-1, channels)
-        _share(lambda *part: hand_out(n, ctx.mode, to_records[0], *flat, *part))
+        share(lambda *part: hand_out(n, ctx.mode, to_records[0], *flat, *part))
         seen = ctx.mode != TEXTURELESS
         return torch.from_numpy(to_density), torch.from_numpy(to_features) if seen else None, None, None, None
 

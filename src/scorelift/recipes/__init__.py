@@ -10,11 +10,12 @@ from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
+from .magic3d import Magic3D
 from .quick import Quick
 from .sjc import ScoreJacobianChaining
 
 RECIPES: dict[str, type[Recipe]] = {
-    cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, CanvasRecipe)
+    cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, Magic3D, CanvasRecipe)
 }
 
 __all__ = [

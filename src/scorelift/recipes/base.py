@@ -19,7 +19,7 @@ from ..core.samplers import (
 )
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
-from ..distill.noise import Sigmas, Times, Trajectory
+from ..distill.noise import DreamTime, Noise, Sigmas, Times, Trajectory
 from ..distill.prompts import Choice, Place
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
@@ -76,7 +76,7 @@ class Stage:
     "Cameras a step."
     draws: int = 1
     "Noise draws a camera: one render, so many estimates of its gradient, averaged."
-    noise: Times | Sigmas | Trajectory = Times()
+    noise: Noise = Times()
     distiller: SDS | SJC | VSD | APFO | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
@@ -189,7 +189,7 @@ class Recipe:
 
 
 PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, ModelOptions, Times, Sigmas, Trajectory,
+    Penalties, Prompting, Stage, Finish, ModelOptions, Times, DreamTime, Sigmas, Trajectory,
     SDS, SJC, VSD, APFO, TwinConfig, DiffusionLoss, Similarity, Adam, Adamax, AdamW, Shampoo,
     OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
     BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, HashConfig, MeshConfig, CanvasConfig,

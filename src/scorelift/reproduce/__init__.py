@@ -51,6 +51,24 @@ STUDIES: dict[str, dict[str, Study]] = {
             full=Scale(prompts=KINDS[:4], seeds=(0, 1), steps=600),
             fast=Scale(prompts=(KINDS[0], KINDS[8]), seeds=(0,), steps=300),
         ),
+        "figure14": Study(
+            dreamflow.figure14,
+            "APFO in 100 and 200 steps against VSD in 500: random, linear and DreamTime's noise",
+            full=Scale(prompts=KINDS[:4], seeds=(0, 1), steps=500),
+            fast=Scale(prompts=(KINDS[0], KINDS[8]), seeds=(0,), steps=500),
+        ),
+        "table2": Study(
+            dreamflow.table2,
+            "the field stage by SDS, VSD and APFO: retrieval and distance to the truth against seconds",
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
+            fast=Scale(prompts=(KINDS[0], KINDS[1], KINDS[8]), seeds=(0,)),
+        ),
+        "figure5": Study(
+            dreamflow.figure5,
+            "field, mesh and refined mesh (also Figure 13 and Table 3)",
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
+            fast=Scale(prompts=(KINDS[0], KINDS[1], KINDS[8]), seeds=(0,)),
+        ),
     },
     "sjc": {
         "figure2": Study(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,10 +49,19 @@ class Bench:
         self.seconds = 0.0
         "Spent on all runs, the kept ones included."
 
-    def run(self, label: str, prompt: str, recipe: Recipe) -> Run:
-        """The finished run of a prompt with a recipe; `label` names the recipe."""
+    def run(self, label: str, prompt: str, recipe: Recipe, *, start: Run | None = None) -> Run:
+        """The finished run of a prompt with a recipe; `label` names the recipe.
+
+        Args:
+            start: a run of the same recipe with an earlier `until`, from a copy of which this one goes on.
+        """
         steps = "-".join(str(stage.steps) for stage in recipe.stages().values())
         path = self.folder / f"{slug(label)}-{steps}" / f"{slug(prompt)}-{recipe.seed}"
+        if start is not None and not path.exists():
+            temporary = path.with_name(path.name + ".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(start.path, temporary)
+            temporary.rename(path)
         run = generate(prompt, out=path, recipe=recipe, device=self.device, resume=True, quiet=True)
         self.seconds += run.metrics["seconds"]
         self.say(f"{path}  {run.metrics['seconds']:.0f} s")

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..core.pictures import labelled_sheet
 from ..engine.run import Run, final_scene
 from ..evaluate.assets import Cameras30, Evaluation, evaluate_runs, look
+from ..evaluate.retrieval import summary
 from ..scenes import Body
 from .bench import Findings, table
 
@@ -23,10 +24,15 @@ def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_
     return list(look(scene, cameras, 64, mode))  # type: ignore[arg-type]
 
 
-def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
+def compared(
+    runs: dict[str, list[Run]], title: str, note: str, seconds: dict[str, list[float]] | None = None
+) -> Findings:
     """Retrieval in three render types, the Janus score and distance to the truth of each group of runs.
 
     Groups without a run, whose scenes all ended empty, have a row of blanks.
+
+    Args:
+        seconds: what each run of a group took, for a column of its own.
     """
     keys = (
         "r1_albedo",
@@ -45,13 +51,25 @@ def compared(runs: dict[str, list[Run]], title: str, note: str) -> Findings:
         for label, group in runs.items()
     }
     rows["the world's own pictures"] = [None, *(truth.get(key) for key in keys)]
+    names = ["scenes", *keys]
+    if seconds is not None:
+        names.append("seconds")
+        rows = {label: [*row, summary(seconds[label]) if seconds.get(label) else None] for label, row in rows.items()}
     modes = ("albedo", "shaded", "textureless")
     first = {label: group[0] for label, group in runs.items() if group}
     pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]
     labels = [f"{label}, {mode}" for label in first for mode in modes for _ in range(2)]
     return Findings(
         title=title,
-        text=table("method", ["scenes", *keys], rows) + note,
-        values={label: result["mean"] for label, result in results.items()} | {"truth": truth},
+        text=table("method", names, rows) + note,
+        values={label: result["mean"] for label, result in results.items()}
+        | {"truth": truth}
+        | ({} if seconds is None else {"seconds": seconds}),
         picture=labelled_sheet(torch.stack(pictures), labels, 6),
     )
+
+
+def sharpness(pictures: Tensor) -> float:
+    """Mean absolute difference of neighbouring pixels."""
+    across, down = pictures.diff(dim=-1).abs().mean(), pictures.diff(dim=-2).abs().mean()
+    return float((across + down) / 2)

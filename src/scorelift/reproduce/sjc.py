@@ -29,7 +29,7 @@ from ..scenes.canvas import Canvas
 from ..toybox.grammar import parse
 from ..toybox.judge import judge_pictures, load_judge
 from .bench import Bench, Findings, Scale, small, table
-from .measures import compared, rendered
+from .measures import compared, rendered, sharpness
 
 NOISES = (1.0, 2.0, 4.0, 8.0)
 GUIDANCES = (0.0, 3.0, 10.0)
@@ -100,7 +100,7 @@ def figure4(bench: Bench, scale: Scale) -> Findings:
                 hits.append(sum(kind == parse(prompt).spec.kind for kind in seen.object) / len(found))
                 sure.append(float(seen.probability["object"].amax(-1).mean()))
                 apart.append(_apart(found))
-                sharp.append(_sharpness(found))
+                sharp.append(sharpness(found))
                 pictures += list(found[:2])
                 labels += [f"{label}: {prompt}"] * 2
             asked = None if cfg == 0 else summary(hits)
@@ -111,7 +111,7 @@ def figure4(bench: Bench, scale: Scale) -> Findings:
         title="SJC, Figure 4: annealed and random noise",
         text=table("noise, guidance", names, rows)
         + "\n\nApart: root mean square difference of two pictures of a run. Sharpness: mean absolute difference of "
-        f"neighbouring pixels, which is {_sharpness(true):.3f} in samples of the prior. Read by the judge.",
+        f"neighbouring pixels, which is {sharpness(true):.3f} in samples of the prior. Read by the judge.",
         values={label: dict(zip(names, row, strict=True)) for label, row in rows.items()},
         picture=labelled_sheet(torch.stack(pictures), labels, 2 * len(scale.cases)),
     )
@@ -171,12 +171,6 @@ def _apart(pictures: Tensor) -> float:
     """Root mean square difference of two pictures, averaged over the pairs."""
     pairs = combinations(pictures, 2)
     return float(torch.stack([(a - b).square().mean().sqrt() for a, b in pairs]).mean())
-
-
-def _sharpness(pictures: Tensor) -> float:
-    """Mean absolute difference of neighbouring pixels."""
-    across, down = pictures.diff(dim=-1).abs().mean(), pictures.diff(dim=-2).abs().mean()
-    return float((across + down) / 2)
 
 
 def _offset(run: Run) -> float:

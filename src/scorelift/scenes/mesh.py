@@ -144,7 +144,7 @@ class Mesh(Scene):
         seen = rasterize(screen, faces, size)
         view = seen.pixel // size**2
         xyz = seen.interpolate(points, faces)
-        normal = F.normalize(seen.interpolate(vertex_normals(points, faces), faces), dim=-1)
+        normal = F.normalize(seen.interpolate(vertex_normals(points, faces), faces), dim=-1, eps=1e-4)
         colour = self._colour(xyz, normal, view, lights, shading)
         away = (xyz - cameras.position[view]).norm(dim=-1, keepdim=True)
         layers = torch.cat([colour, torch.ones_like(away), away, normal], -1)

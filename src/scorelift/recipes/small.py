@@ -1,0 +1,36 @@
+"""What the `small` presets of several recipes share: a hash grid and a mesh for two CPU cores, the embedded prior's views.
+
+Thin fog instead of a blob, to be emptied on the way; lit colours instead of normals, which that prior has never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..core.samplers import BackdropSampler, OrbitSampler, ShadingSampler
+from ..core.schedules import Constant, Ramp, Steps
+from ..scenes import HashConfig, MeshConfig
+from .base import Penalties, Stage
+from .optimizers import AdamW
+
+LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
+
+FIELD = HashConfig(
+    levels=8, features=2, log2_rows=14, coarsest=8, finest=64, width=32, coarse_samples=48, occupancy=32,
+    environment=False, blob=0.0, density_bias=-1.0, difference=0.03,
+)  # fmt: skip
+MESH = MeshConfig(resolution=40, paint=FIELD)
+
+CLEARED = Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.02)))
+"For score distillation into fog, whose gradients are some hundred times those of probability flow."
+SMOOTH = Penalties(bending=Constant(1.0), unevenness=Constant(50.0))
+
+CARVE = AdamW(rate=Ramp(5e-3, 1e-3), weight_decay=0.0)
+PAINT = AdamW(rate=Ramp(1e-3, 2e-4), weight_decay=0.0)
+
+
+def toylike(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages with cameras and backdrops as the embedded prior knows them."""
+    cameras = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
+    backdrops = BackdropSampler(grey=(0.25, 0.75))
+    return {name: replace(stage, cameras=cameras, backdrops=backdrops) for name, stage in stages.items()}
