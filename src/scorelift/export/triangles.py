@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..core.cameras import Cameras
 from ..core.lights import Lights
+from ..kernels.raster import project, rasterize
 
 
 def covered_cells(
@@ -46,22 +47,9 @@ def visible_faces(
 
     Faces with a corner behind the camera are left out.
     """
-    c2w = camera.c2w[0].double().numpy()
-    local = (vertices - c2w[:3, 3]) @ c2w[:3, :3]
-    depth = -local[:, 2]
-    scale = size / 2 / np.tan(np.deg2rad(float(camera.fovy_deg[0])) / 2)
-    safe = np.where(depth > 1e-3, depth, 1.0)
-    screen = np.stack([size / 2 + scale * local[:, 0] / safe, size / 2 - scale * local[:, 1] / safe], -1)
-    shown = np.nonzero((depth[faces] > 1e-3).all(1))[0]
-    row, column, face, weights = covered_cells(screen[faces[shown]], size)
-    face = shown[face]
-    weights = weights / depth[faces[face]]
-    distance = 1 / weights.sum(-1)
-    weights = weights * distance[:, None]
-    pixel = row * size + column
-    order = np.lexsort((distance, pixel))
-    first = order[np.unique(pixel[order], return_index=True)[1]]
-    return pixel[first], face[first], weights[first].astype(np.float32)
+    corners = torch.from_numpy(faces).long()
+    seen = rasterize(project(torch.from_numpy(vertices).float(), camera[:1], size), corners, size)
+    return seen.pixel.numpy(), seen.face.numpy(), seen.weights.numpy()
 
 
 def texture_at(albedo: np.ndarray, uv: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
