@@ -17,6 +17,7 @@ from .world import (
     evaluate_prefer,
     evaluate_prior,
     toybox_judge,
+    toybox_refiner,
     toybox_render,
     toybox_retriever,
     toybox_show,
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "toybox words": toybox_words,
     "toybox render": toybox_render,
     "toybox train": toybox_train,
+    "toybox refiner": toybox_refiner,
     "toybox judge": toybox_judge,
     "toybox retriever": toybox_retriever,
     "evaluate": evaluate,
@@ -68,6 +70,10 @@ def _dispatch(argv: list[str]) -> None:
         from ..toybox.train import TrainConfig
 
         fill(command, "settings", TrainConfig())
+    if command is toybox_refiner:
+        from ..toybox.refiner import RefinerPlan
+
+        fill(command, "settings", RefinerPlan())
     if command in (sample, priors_check):
         from ..priors.options import ModelOptions
 

@@ -17,15 +17,17 @@ def priors() -> None:
     from ..priors.known import KNOWN, folder_of
 
     able = importlib.util.find_spec("diffusers") is not None
-    print(f"{'name':<13} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
-    print(f"{'toybox':<13} {'yes':<5} {'x0':<8} {'pixels 64 x 64':<20} {0.01:>7}  Apache-2.0; toys only, embedded")
+    print(f"{'name':<14} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
+    print(f"{'toybox':<14} {'yes':<5} {'x0':<8} {'pixels 64 x 64':<20} {0.01:>7}  Apache-2.0; toys only, embedded")
+    print(f"{'toybox-refiner':<14} {'yes':<5} {'x0':<8} {'pixels, any size':<20} {0.01:>7}  Apache-2.0; toys only, "
+          "embedded; for small noise only")  # fmt: skip
     for name, known in KNOWN.items():
         here = "yes" if able and folder_of(name) else "no"
         terms = known.licence + (", to be accepted on its page" if known.gated else "")
-        print(f"{name:<13} {here:<5} {known.predicts:<8} {known.space:<20} {known.gigabytes(2):>7.1f}  {terms}"
+        print(f"{name:<14} {here:<5} {known.predicts:<8} {known.space:<20} {known.gigabytes(2):>7.1f}  {terms}"
               + (f"; {known.note}" if known.note else ""))  # fmt: skip
         for repository in known.ids:
-            print(f"{'':<13} {repository}")
+            print(f"{'':<14} {repository}")
     print("\nGB: the denoiser alone. Any folder or hub id of these kinds works as well: --prior FOLDER.")
     if not able:
         print("The diffusers library is not installed: pip install 'scorelift[diffusers]'.")

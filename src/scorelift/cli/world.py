@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional
 
 from ..core.errors import bad
 from .options import FLAT
+
+if TYPE_CHECKING:
+    from ..toybox.training import Training
 
 
 def toybox_show(*, out: Path = Path("toybox.png"), captions: int = 0, seed: int = 0, size: int = 64) -> None:
@@ -55,8 +58,9 @@ def toybox_render(
     seed: int = 1,
     held_out: bool = False,
     textureless: bool = False,
+    crops: bool = False,
 ) -> None:
-    """Trace shards of pictures for training, 8,192 each; those that exist are kept.
+    """Trace shards of pictures for training, 8,192 each (2,048 crops); those that exist are kept.
 
     Args:
         folder: Where the shards go.
@@ -65,18 +69,19 @@ def toybox_render(
         seed: Of the world drawn; the prior trains on seed 1, the judge on seed 2.
         held_out: Also draw the combinations that the prior's training set leaves out.
         textureless: Shapes without their colours.
+        crops: Parts of large pictures, which the refiner trains on.
     """
     from ..engine.progress import Progress
-    from ..toybox.data import SHARD, render_shard
+    from ..toybox.data import CROP_SHARD, SHARD, render_shard
 
-    progress = Progress(shards * SHARD)
+    progress = Progress(shards * (CROP_SHARD if crops else SHARD))
 
     def count(n: int) -> None:
         progress.done += n - 1
         progress.step("pictures traced")
 
     for index in range(first, first + shards):
-        render_shard(folder, index, seed=seed, train=not held_out, textureless=textureless, on_batch=count)
+        render_shard(folder, index, seed=seed, train=not held_out, textureless=textureless, crops=crops, on_batch=count)
     progress.close()
 
 
@@ -94,25 +99,55 @@ def toybox_train(
         save_every: Seconds between checkpoints.
         settings: Every field of the training configuration.
     """
-    import torch
-
     from ..engine.generate import pick_device
-    from ..engine.progress import Progress
+    from ..priors.toybox import FORMAT
     from ..toybox.data import Pictures
-    from ..toybox.release import release
     from ..toybox.train import Trainer
 
-    torch.set_flush_denormal(True)
     trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device))
+    _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
+
+
+def toybox_refiner(
+    *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda"] = "auto", steps: int | None = None,
+    save_every: float = 300, settings: Annotated[Any, FLAT] = None,
+) -> None:  # fmt: skip
+    """Train the refiner of large pictures; continues from the folder's checkpoint if there is one.
+
+    Args:
+        pictures: Folder of shards from `scorelift toybox render --crops`.
+        out: Folder of the checkpoint, log and final weights.
+        device: Where to compute.
+        steps: Stop after so many steps; default: to the end of the plan.
+        save_every: Seconds between checkpoints.
+        settings: Every field of the training configuration.
+    """
+    from ..engine.generate import pick_device
+    from ..priors.refiner import FORMAT, WEIGHTS
+    from ..toybox.data import Pictures
+    from ..toybox.refiner import RefinerTrainer
+
+    trainer = RefinerTrainer(settings, Pictures(pictures), out, device=pick_device(device))
+    _train(trainer, out / WEIGHTS, FORMAT, steps, save_every)
+
+
+def _train(trainer: Training, weights: Path, form: str, steps: int | None, save_every: float) -> None:
+    """Train to the end or for `steps`, saying how it goes, then write the weights."""
+    import torch
+
+    from ..engine.progress import Progress
+    from ..toybox.release import release
+
+    torch.set_flush_denormal(True)
     if trainer.resume():
         print(f"resumed at step {trainer.step}")
-    progress = Progress(settings.total_steps, trainer.step)
+    progress = Progress(trainer.config.total_steps, trainer.step)
     for entry in trainer.run(save_every_s=save_every, steps=steps):
         progress.done = entry["step"] - 1
         progress.step(f"{entry['stage']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
     progress.close()
-    size = release(trainer.checkpoint, out / "toybox.safetensors")
-    print(f"{out / 'toybox.safetensors'} ({size / 1e6:.1f} MB): use it with --prior {out / 'toybox.safetensors'}")
+    size = release(trainer.checkpoint, weights, form=form)
+    print(f"{weights} ({size / 1e6:.1f} MB): use it with --prior {weights}")
 
 
 def toybox_judge(

@@ -9,8 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square part of each camera's picture, `size` pixels wide, from a corner on."""
+
+    row: Int[Tensor, " b"]
+    column: Int[Tensor, " b"]
+    size: int
+
+    def finer(self, factor: int) -> Window:
+        """The same part of pictures with `factor` times as many rows and columns."""
+        return Window(self.row * factor, self.column * factor, self.size * factor)
 
 
 @dataclass(frozen=True)
@@ -36,13 +49,20 @@ class Cameras:
     def to(self, device: torch.device | str) -> Cameras:
         return Cameras(*(t.to(device) for t in (self.c2w, self.fovy_deg, self.elevation_deg, self.azimuth_deg)))
 
-    def rays(self, height: int, width: int) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b h w 3"]]:
-        """Ray origins, one a camera, and unit directions through the pixel centres."""
+    def rays(
+        self, height: int, width: int, window: Window | None = None
+    ) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b h w 3"]]:
+        """Ray origins, one a camera, and unit directions through the pixel centres, all or those of a window."""
         tan = torch.tan(torch.deg2rad(self.fovy_deg) / 2)[:, None, None]
-        y = 1 - (torch.arange(height, device=tan.device) + 0.5) * (2 / height)
-        x = ((torch.arange(width, device=tan.device) + 0.5) * (2 / width) - 1) * (width / height)
+        if window is None:
+            rows, columns = (torch.arange(n, device=tan.device)[None] for n in (height, width))
+        else:
+            along = torch.arange(window.size, device=tan.device)
+            rows, columns = (corner.to(tan.device)[:, None] + along for corner in (window.row, window.column))
+        y = 1 - (rows + 0.5) * (2 / height)
+        x = ((columns + 0.5) * (2 / width) - 1) * (width / height)
         cam = torch.stack(
-            torch.broadcast_tensors(x[None, None, :] * tan, y[None, :, None] * tan, -torch.ones_like(tan)), dim=-1
+            torch.broadcast_tensors(x[:, None, :] * tan, y[:, :, None] * tan, -torch.ones_like(tan)), dim=-1
         )
         cam = cam / cam.norm(dim=-1, keepdim=True)
         return self.position, torch.einsum("bij,bhwj->bhwi", self.c2w[:, :3, :3], cam)

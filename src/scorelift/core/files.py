@@ -116,3 +116,12 @@ def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor],
         raise ScoreliftError(f"{what}: no weights at {path}. {remedy}") from error
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise ScoreliftError(f"{what}: {path} is damaged ({error}). {remedy}") from error
+
+
+def weights_format(path: Path) -> str | None:
+    """What a weights file says it is; None for one that says nothing, or cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("about", "{}")).get("format")
+    except (SafetensorError, OSError):
+        return None

@@ -7,20 +7,25 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..core.errors import ScoreliftError, bad
+from ..core.files import weights_format
 from .base import Prior
 from .known import KNOWN, folder_of
 from .options import ModelOptions
-from .toybox import load_toybox
+from .refiner import FORMAT as REFINER_FORMAT
+from .refiner import ToyboxRefiner, load_refiner
+from .toybox import ToyboxPrior, load_toybox
 
-EMBEDDED = "toybox"
+EMBEDDED = ToyboxPrior.name
+REFINER = ToyboxRefiner.name
 
 
 def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = None) -> Prior:
     """Load a prior.
 
     Args:
-        name: `toybox`, the embedded model; a safetensors file that `scorelift toybox train` wrote; a name that
-            `scorelift priors` lists; a hub id; or a folder with a diffusers model.
+        name: `toybox`, the embedded model; `toybox-refiner`, which goes with it; a safetensors file that
+            `scorelift toybox train` or `toybox refiner` wrote; a name that `scorelift priors` lists; a hub id; or a
+            folder with a diffusers model.
         options: how a diffusers model is loaded and run.
 
     Raises:
@@ -28,8 +33,32 @@ def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = No
     """
     if name == EMBEDDED:
         return load_toybox(device=device)
+    if name == REFINER:
+        return load_refiner(device=device)
     if name.endswith(".safetensors"):
-        return load_toybox(Path(name), device)
+        load = load_refiner if weights_format(Path(name)) == REFINER_FORMAT else load_toybox
+        return load(Path(name), device)
+    from .diffusers import load_diffusers
+
+    return load_diffusers(_folder(name), device, options, name=name)
+
+
+def check_there(name: str) -> None:
+    """Raise for a prior that is unknown or not on this machine, without loading it.
+
+    Raises:
+        ScoreliftError: as `load_prior`.
+    """
+    if name in (EMBEDDED, REFINER):
+        return
+    if not name.endswith(".safetensors"):
+        _folder(name)
+    elif not Path(name).exists():
+        raise bad("prior", expected="a weights file that exists", got=name)
+
+
+def _folder(name: str) -> Path:
+    """The folder of a diffusers model."""
     if Path(name).is_dir():
         folder: Path | None = Path(name)
     elif name in KNOWN or (name.count("/") == 1 and name[0] not in "./~"):
@@ -42,10 +71,9 @@ def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = No
                 f"prior: {name} is not on this machine. Download it with `scorelift priors get {name}`."
             )
     else:
-        near = get_close_matches(name, (EMBEDDED, *KNOWN), n=1)
-        raise bad("prior", expected=f"{EMBEDDED}, {', '.join(KNOWN)}, a hub id, a folder or a weights file", got=name,
+        names = (EMBEDDED, REFINER, *KNOWN)
+        near = get_close_matches(name, names, n=1)
+        raise bad("prior", expected=f"{', '.join(names)}, a hub id, a folder or a weights file", got=name,
                   remedy=f"Did you mean {near[0]}?" if near else "")  # fmt: skip
-    from .diffusers import load_diffusers
-
     assert folder is not None
-    return load_diffusers(folder, device, options, name=name)
+    return folder

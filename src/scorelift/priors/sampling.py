@@ -43,9 +43,15 @@ def sample(
     Args:
         eta: 0 for DDIM, 1 for ancestral sampling.
         clip: keep x0 within the prior's `bound`, if it has one ("static thresholding").
+
+    Raises:
+        ScoreliftError: for a prior of little noise, which can begin with no picture.
     """
     check_range("eta", eta, 0, 1)
     low, high = prior.sigma_range
+    if high < 1:
+        raise bad("prior", expected="one that draws pictures from noise alone", got=prior.name,
+                  remedy="It refines pictures that are there.")  # fmt: skip
     sigmas = karras_sigmas(max(low, 0.02), min(sigma_max or high, 80.0), steps)
     side = size or prior.sizes[0]
     condition = guidance.terms[0][0]

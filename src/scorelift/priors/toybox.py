@@ -20,21 +20,18 @@ from ..core.words import words
 from .adapters import Anatomy, block_layers
 from .base import Condition, Prior, ViewWords
 from .text import MAX_TOKENS, Tokenizer
-from .unet import Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
+from .unet import Denoiser, Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
 
 WEIGHTS = "toybox.safetensors"
 FORMAT = "scorelift-toybox-2"
 
 
-class ToyboxPrior(Prior):
-    """Pixel diffusion at 64 x 64 (and 32 x 32) of the objects listed by `scorelift toybox words`."""
+class ToyPrior(Prior):
+    """What priors of the closed world share: its words, and a network that reads them."""
 
-    name = "toybox"
     schedule = Cosine()
-    sizes = (64, 32)
-    sigma_range = (0.02, 80.0)
 
-    def __init__(self, net: Pyramid, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
+    def __init__(self, net: Denoiser, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
         self.net = net.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.known_words = frozenset(known_words)
@@ -44,12 +41,12 @@ class ToyboxPrior(Prior):
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
-    def to(self, device: torch.device | str) -> ToyboxPrior:
+    def to(self, device: torch.device | str) -> ToyPrior:
         self.net.to(device)
         return self
 
     def anatomy(self) -> Anatomy:
-        trunks = (self.net.base.trunk, self.net.detail)
+        trunks = self.net.trunks
         return Anatomy(block_layers(*trunks), [(trunk.noise, trunk.prompt.out_features) for trunk in trunks])
 
     def check_prompt(self, prompt: str) -> None:
@@ -81,9 +78,18 @@ class ToyboxPrior(Prior):
         return self.net(y, level.sigma_ve.to(z_t), text)
 
 
-def weights_path() -> Path:
+class ToyboxPrior(ToyPrior):
+    """Pixel diffusion at 64 x 64 (and 32 x 32) of the objects listed by `scorelift toybox words`."""
+
+    name = "toybox"
+    sizes = (64, 32)
+    sigma_range = (0.02, 80.0)
+    net: Pyramid
+
+
+def weights_path(name: str = WEIGHTS) -> Path:
     """Where the package keeps the embedded weights."""
-    return Path(str(resources.files("scorelift.priors") / "weights" / WEIGHTS))
+    return Path(str(resources.files("scorelift.priors") / "weights" / name))
 
 
 def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") -> ToyboxPrior:

@@ -12,9 +12,10 @@ al., "Matryoshka diffusion models" (2023); detail given the coarse picture: Dent
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,6 +39,8 @@ class TrunkConfig:
     text_dim: int = 192
     sigma_data: float = 0.5
     "Spread of what it denoises: pictures."
+    crops: bool = False
+    "Made for parts of pictures: no pixel is told its place, and each is normalized by itself."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +79,24 @@ class TextFeatures:
     padding: Bool[Tensor, "b length"]
 
 
+class PixelNorm(nn.LayerNorm):
+    """Normalizes the features of each pixel by themselves, so that what lies far away changes nothing."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _norm(config: TrunkConfig, groups: int, dim: int, *, affine: bool = True) -> nn.Module:
+    return PixelNorm(dim, elementwise_affine=affine) if config.crops else nn.GroupNorm(groups, dim, affine=affine)
+
+
 class Attention(nn.Module):
     """Residual attention of pixels to each other or to the prompt's tokens."""
 
-    def __init__(self, dim: int, context_dim: int | None, head: int) -> None:
+    def __init__(self, dim: int, context_dim: int | None, config: TrunkConfig) -> None:
         super().__init__()
-        self.heads = dim // head
-        self.norm = nn.GroupNorm(1, dim)
+        self.heads = dim // config.head
+        self.norm = _norm(config, 1, dim)
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(context_dim or dim, dim, bias=False)
         self.value = nn.Linear(context_dim or dim, dim, bias=False)
@@ -109,13 +123,13 @@ class Block(nn.Module):
     def __init__(self, dim: int, config: TrunkConfig, *, look: bool, read: bool) -> None:
         super().__init__()
         groups = dim // 16
-        self.norm1, self.norm2 = nn.GroupNorm(groups, dim), nn.GroupNorm(groups, dim, affine=False)
+        self.norm1, self.norm2 = _norm(config, groups, dim), _norm(config, groups, dim, affine=False)
         self.conv1, self.conv2 = nn.Conv2d(dim, dim, 3, padding=1), nn.Conv2d(dim, dim, 3, padding=1)
         self.modulate = nn.Linear(config.embedding, 2 * dim)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.modulate.weight)
-        self.look = Attention(dim, None, config.head) if look else None
-        self.read = Attention(dim, config.text_dim, config.head) if read else None
+        self.look = Attention(dim, None, config) if look else None
+        self.read = Attention(dim, config.text_dim, config) if read else None
 
     def forward(self, x: Tensor, embedding: Tensor, text: TextFeatures) -> Tensor:
         y = self.conv1(F.silu(self.norm1(x)))
@@ -129,19 +143,22 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Residual blocks down and up again on (b, inputs, h, w), told the noise level, the prompt and the place."""
+    """Residual blocks down and up again on (b, inputs, h, w), told the noise level, the prompt and the place.
+
+    Crops have no place.
+    """
 
     frequencies: Tensor
 
     def __init__(self, config: TrunkConfig, *, inputs: int, outputs: int) -> None:
         super().__init__()
-        widths = config.widths
+        self.crops, widths = config.crops, config.widths
         self.register_buffer("frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(24.0), 32)))
         self.noise = nn.Sequential(
             nn.Linear(64, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
         self.prompt = nn.Linear(config.text_dim, config.embedding)
-        self.stem = nn.Conv2d(inputs + 2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(inputs if self.crops else inputs + 2, widths[0], 3, padding=1)
 
         def level(i: int, count: int) -> nn.ModuleList:
             look, read = config.self_attention[i], config.cross_attention[i]
@@ -151,7 +168,7 @@ class Trunk(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(level(i, n) for i, n in enumerate(config.decoder_blocks))
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.norm = nn.GroupNorm(widths[0] // 16, widths[0])
+        self.norm = _norm(config, widths[0] // 16, widths[0])
         self.out = nn.Conv2d(widths[0], outputs, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
@@ -164,10 +181,12 @@ class Trunk(nn.Module):
         b, _, h, w = x.shape
         waves = (sigma_ve.to(x.dtype).log()[:, None] / 4) * self.frequencies
         embedding = F.silu(self.noise(torch.cat([waves.sin(), waves.cos()], 1)) + self.prompt(text.pooled))
-        rows = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)
-        columns = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype)
-        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(b, 2, h, w)
-        x = self.stem(torch.cat([x, place], 1).contiguous(memory_format=torch.channels_last))
+        if not self.crops:
+            rows = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)
+            columns = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype)
+            place = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(b, 2, h, w)
+            x = torch.cat([x, place], 1)
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for i, blocks in enumerate(self.encoder):
             if i:
@@ -222,7 +241,27 @@ def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
     return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
 
 
-class Pyramid(nn.Module):
+class Denoiser(nn.Module, ABC):
+    """D(y; sigma_ve, text) -> x0 in VE form, y = x0 + sigma_ve * noise, with the text encoder that it listens to."""
+
+    config: Any
+    "Its sizes, a dataclass."
+
+    @abstractmethod
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Features of padded token ids (b, length)."""
+
+    @abstractmethod
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        """The denoised pictures."""
+
+    @property
+    @abstractmethod
+    def trunks(self) -> tuple[Trunk, ...]:
+        """Its convolutional parts."""
+
+
+class Pyramid(Denoiser):
     """The same denoiser at 32 x 32 and 64 x 64: means of 2 x 2 blocks by the U-Net, detail within them by another."""
 
     def __init__(self, config: UNetConfig) -> None:
@@ -232,8 +271,11 @@ class Pyramid(nn.Module):
         self.detail = Trunk(config.detail, inputs=15, outputs=12)
 
     def read(self, ids: Tensor) -> TextFeatures:
-        """Features of padded token ids (b, length)."""
         return self.base.read(ids)
+
+    @property
+    def trunks(self) -> tuple[Trunk, ...]:
+        return self.base.trunk, self.detail
 
     def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
         if y.shape[-1] == BASE_SIZE:

@@ -1,8 +1,8 @@
 """Pictures of the closed world for training: traced once as layers, coloured anew each time they are drawn.
 
-A shard on disk is `shard-NNNNN.npy` (uint8 layers, pictures x LAYERS x 64 x 64) and `shard-NNNNN.json` (what each
-shows). One traced toy serves every colouring, background and, if its halves mirror each other, its mirror image, so a
-few hundred thousand traced pictures are as good as tens of millions.
+A shard on disk is `shard-NNNNN.npy` (uint8 layers, pictures x LAYERS x 64 x 64, or crops of larger ones) and
+`shard-NNNNN.json` (what each shows). One traced toy serves every colouring, background and, if its halves mirror each
+other, its mirror image, so a few hundred thousand traced pictures are as good as tens of millions.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..core.errors import ScoreliftError
 from ..core.samplers import BackdropSampler, LightSampler, OrbitSampler
+from .crops import CROP, WHOLE, backdrop_crops, draw_windows
 from .grammar import say
 from .render import LAYERS, paint, render_layers
 from .solid import build, free_colours
@@ -30,6 +31,7 @@ from .views import View, draw_view
 SIZE = 64
 BATCH = 32
 SHARD = 8192
+CROP_SHARD = 2048
 ZOOMED = 0.15
 
 
@@ -39,11 +41,12 @@ ZOOMED_OUT = OrbitSampler(even=False, fill=(0.38, 0.62))
 
 
 def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, textureless: bool = False,
-                 pictures: int = SHARD, on_batch: Callable[[int], None] | None = None) -> Path:  # fmt: skip
+                 crops: bool = False, pictures: int | None = None,
+                 on_batch: Callable[[int], None] | None = None) -> Path:  # fmt: skip
     """Trace shard `index` into `folder` unless it is there already; returns the path of its layers.
 
     With `train`, held-out (object, accessory) and (object, finish) pairs do not occur (colours are drawn later). With
-    `textureless`, the layers hold the shape alone.
+    `textureless`, the layers hold the shape alone. With `crops`, they are parts of larger pictures.
     """
     path = folder / f"shard-{index:05d}.npy"
     if path.exists():
@@ -51,7 +54,9 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{seed}/{index}")
     generator = torch.Generator().manual_seed(seed * 100_003 + index)
-    layers = np.empty((pictures, LAYERS, SIZE, SIZE), np.uint8)
+    pictures = pictures or (CROP_SHARD if crops else SHARD)
+    size, side = (WHOLE, CROP) if crops else (SIZE, SIZE)
+    layers = np.empty((pictures, LAYERS, side, side), np.uint8)
     entries = []
     for start in range(0, pictures, BATCH):
         count = min(BATCH, pictures - start)
@@ -60,10 +65,14 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
         zoomed = rng.random() < ZOOMED
         cameras = (ZOOMED_OUT if zoomed else SNAPSHOT).draw(count, generator)
         lights = LightSampler().draw(cameras, generator)
-        traced = render_layers(build([spec] * count, rng), cameras, lights, SIZE, textureless=textureless)
+        solid = build([spec] * count, rng)
+        window = draw_windows(solid, cameras, generator) if crops else None
+        traced = render_layers(solid, cameras, lights, size, textureless=textureless, window=window)
         layers[start : start + count] = (traced * 255).round().byte().numpy()
-        for elevation, azimuth in zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True):
-            entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3)])
+        corners = [[]] * count if window is None else torch.stack([window.row, window.column], 1).tolist()
+        angles = zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), corners, strict=True)
+        for elevation, azimuth, corner in angles:
+            entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3), *corner])
         if on_batch is not None:
             on_batch(count)
     path.with_suffix(".json").write_text(json.dumps(entries))
@@ -101,22 +110,24 @@ class Pictures:
         self.layers = [np.load(path, mmap_mode="r") for path in self.paths]
         self.entries = [json.loads(path.with_suffix(".json").read_text()) for path in self.paths]
         self.offsets = np.cumsum([0, *(len(layer) for layer in self.layers)])
+        self.size = self.layers[0].shape[-1]
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
 
-    def draw(self, n: int, rng: random.Random, *, size: int = SIZE, train: bool = True) -> Batch:
-        """`n` random pictures at `size` (64 or a divisor), freshly coloured, captioned, half of them mirrored."""
+    def draw(self, n: int, rng: random.Random, *, size: int | None = None, train: bool = True) -> Batch:
+        """`n` random pictures, freshly coloured, captioned, half of them mirrored; `size` is theirs or a divisor."""
         generator = torch.Generator().manual_seed(rng.getrandbits(48))
-        layers, specs, views, angles, zooms, captions = [], [], [], [], [], []
+        layers, specs, views, angles, zooms, captions, corners = [], [], [], [], [], [], []
         for _ in range(n):
             shard = rng.randrange(len(self))
             which = int(np.searchsorted(self.offsets, shard, side="right")) - 1
             row = shard - int(self.offsets[which])
-            kind, worn, support, finish, zoomed, elevation, azimuth = self.entries[which][row]
+            kind, worn, support, finish, zoomed, elevation, azimuth, *corner = self.entries[which][row]
             picture = self.layers[which][row]
             if KINDS[kind].symmetric and rng.random() < 0.5:
                 picture, azimuth = picture[..., ::-1], -azimuth % 360
+                corner = [corner[0], WHOLE - CROP - corner[1]] if corner else []
             spec = Spec(kind, finish=finish, worn=tuple(Worn(w) for w in worn), support=support)
             spec = draw_colours(rng, spec, train=train)
             view = draw_view(elevation, azimuth, rng)
@@ -125,15 +136,21 @@ class Pictures:
             views.append(view)
             angles.append((elevation, azimuth))
             zooms.append(zoomed)
+            corners.append(tuple(corner))
             captions.append(say(spec, view, rng, zoomed=zoomed))
         stacked = torch.stack(layers).float().div_(255)
-        if size != SIZE:
-            stacked = torch.nn.functional.avg_pool2d(stacked, SIZE // size)
+        shrink = self.size // (size or self.size)
+        if shrink > 1:
+            stacked = torch.nn.functional.avg_pool2d(stacked, shrink)
         colours = torch.stack([free_colours(spec, rng) for spec in specs])
         if self.textureless:
             colours = torch.ones_like(colours)
         bare = paint(stacked, colours, stacked.new_zeros(n, 3, 1, 1))
         cutouts = torch.cat([bare, stacked[:, -1:]], 1)
-        pictures = (bare + (1 - stacked[:, -1:]) * BackdropSampler().draw(n, size, generator)).clamp(0, 1)
+        if corners[0]:
+            backdrops = torch.nn.functional.avg_pool2d(backdrop_crops(corners, self.size, generator), shrink)
+        else:
+            backdrops = BackdropSampler().draw(n, stacked.shape[-1], generator)
+        pictures = (bare + (1 - stacked[:, -1:]) * backdrops).clamp(0, 1)
         elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
         return Batch(pictures, cutouts, specs, views, elevation_deg, azimuth_deg, zooms, captions)

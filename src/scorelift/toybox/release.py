@@ -27,11 +27,14 @@ def toybox_view_words() -> ViewWords:
     )
 
 
-def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None) -> int:
-    """Write the averaged weights of a checkpoint as one half-precision safetensors file; returns its bytes."""
+def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None, *, form: str = FORMAT) -> int:
+    """Write the averaged weights of a checkpoint as one half-precision safetensors file; returns its bytes.
+
+    `form` says what they are weights of: the embedded prior or the refiner.
+    """
     state = load_state(checkpoint)
     about = {
-        "format": FORMAT,
+        "format": form,
         "network": state["network"],
         "pieces": state["pieces"],
         "words": sorted(known_words()),

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..core.cameras import Cameras
+from ..core.cameras import Cameras, Window
 from ..core.lights import Lights
 from .palette import FREE_SLOTS, fixed_rgb
 from .solid import Solid
@@ -99,12 +99,18 @@ def _tile_starts(solid: Solid, origin: Tensor, tiles: Tensor, steps: int = 14) -
     return starts.clamp_min(0), starts < torch.inf
 
 
-def find_surface(solid: Solid, cameras: Cameras, size: int) -> tuple[Surface, Float[Tensor, "b n 3"]]:
-    """Surface points through the `size` x `size` pixel centres, and the directions; `ray` indexes row-major pixels."""
-    position, direction = cameras.rays(size, size)
-    b, n = len(cameras), size // TILE
+def find_surface(
+    solid: Solid, cameras: Cameras, size: int, window: Window | None = None
+) -> tuple[Surface, Float[Tensor, "b n 3"]]:
+    """Surface points through the `size` x `size` pixel centres, and the directions; `ray` indexes row-major pixels.
+
+    With a window, the pixels are those of the window, and no other rays are traced.
+    """
+    position, direction = cameras.rays(size, size, window)
+    b, side = len(cameras), size if window is None else window.size
+    n = side // TILE
     pixel = (
-        torch.arange(size * size, device=position.device).view(n, TILE, n, TILE).transpose(1, 2).reshape(-1, TILE**2)
+        torch.arange(side * side, device=position.device).view(n, TILE, n, TILE).transpose(1, 2).reshape(-1, TILE**2)
     )
     flat = direction.reshape(b, -1, 3)
     origin = position[:, None]
@@ -121,14 +127,17 @@ def find_surface(solid: Solid, cameras: Cameras, size: int) -> tuple[Surface, Fl
 
 @torch.no_grad()
 def render_layers(
-    solid: Solid, cameras: Cameras, lights: Lights, size: int = 64, supersample: int = 2, *, textureless: bool = False
-) -> Float[Tensor, "b layers size size"]:
+    solid: Solid, cameras: Cameras, lights: Lights, size: int = 64, supersample: int = 2, *,
+    textureless: bool = False, window: Window | None = None,
+) -> Float[Tensor, "b layers side side"]:  # fmt: skip
     """Shaded coverage of the free slots, rgb of the fixed ones, opacity: all premultiplied, antialiased, in [0, 1].
 
-    With `textureless`, everything is in the main slot: painted white it is the shape alone.
+    With `textureless`, everything is in the main slot: painted white it is the shape alone. With a window, only that
+    part of the `size` x `size` pictures is rendered.
     """
-    fine = size * supersample
-    surface, _ = find_surface(solid, cameras, fine)
+    side = size if window is None else window.size
+    fine = side * supersample
+    surface, _ = find_surface(solid, cameras, size * supersample, window and window.finer(supersample))
     slot = torch.zeros_like(surface.ray) if textureless else solid.slot(surface.xyz)
     shade = lights.shade(surface.xyz, solid.normal(surface.xyz))
     fixed = torch.cat([torch.zeros(FREE_SLOTS, 3), fixed_rgb()]).to(shade.device)
@@ -145,7 +154,7 @@ def render_layers(
     b = len(cameras)
     image = torch.zeros(b, fine * fine, LAYERS, device=shade.device)
     image.scatter_add_(1, surface.ray[..., None].expand_as(value), value)
-    image = image.view(b, size, supersample, size, supersample, LAYERS).mean((2, 4))
+    image = image.view(b, side, supersample, side, supersample, LAYERS).mean((2, 4))
     return image.permute(0, 3, 1, 2)
 
 
