@@ -123,6 +123,7 @@ class Job:
         self.stages = list(self.recipe.stages().items())
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
+        self.processor_seconds: dict[str, float] = {}
 
     def go(self) -> Run:
         """Run the remaining steps, then write the outputs."""
@@ -168,6 +169,7 @@ class Job:
         if state is not None:
             loop.load(state)
         started = saved = shown = time.monotonic()
+        worked = time.process_time()
         try:
             with Interrupt() as interrupt:
                 while not loop.done:
@@ -198,6 +200,7 @@ class Job:
         self._save(index, loop)
         loop.close()
         self.seconds[name] = round(time.monotonic() - started, 2)
+        self.processor_seconds[name] = round(time.process_time() - worked, 2)
         if self.recipe.finish.every_stage and index + 1 < len(self.stages) and self.team.leads:
             self._show_stage(name, scene)
         return scene
@@ -241,6 +244,7 @@ class Job:
         facts |= {
             "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
             "seconds": round(time.monotonic() - started, 2), "seconds_by_part": self.seconds,
+            "processor_seconds_by_stage": self.processor_seconds,
             "peak_memory_mib": _peak_mib(), "scorelift": __version__, "torch": torch.__version__,
         }  # fmt: skip
         write_report(self.run, facts)

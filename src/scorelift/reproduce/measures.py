@@ -53,7 +53,7 @@ def compared(
     rows["the world's own pictures"] = [None, *(truth.get(key) for key in keys)]
     names = ["scenes", *keys]
     if seconds is not None:
-        names.append("seconds")
+        names.append("processor seconds")
         rows = {label: [*row, summary(seconds[label]) if seconds.get(label) else None] for label, row in rows.items()}
     modes = ("albedo", "shaded", "textureless")
     first = {label: group[0] for label, group in runs.items() if group}
