@@ -1,6 +1,6 @@
 """Where an optimization step's time goes: prior, render, backward, optimizer; overhead = step / prior forward.
 
-    python benchmarks/step.py [--recipes quick] [--steps 40] [--out step.json]
+    python benchmarks/step.py [--recipes quick] [--preset small] [--steps 40] [--out step.json]
 
 Times of one run on one machine: compare columns, not days.
 """
@@ -49,9 +49,11 @@ class Clock:
 
 def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, middle: int = 300) -> list[dict]:
     """Median milliseconds of each part of a step, for each stage of a recipe, after up to `middle` steps of it."""
-    rows, scene = [], None
-    predict, backward = prior.predict_x0, torch.autograd.backward
+    rows, scene, backward = [], None, torch.autograd.backward
+    own = prior
     for name, stage in plan.stages().items():
+        prior = own if stage.prior is None else load_prior(stage.prior, device, plan.model)
+        predict = prior.predict_x0
         scene = build_scene(stage.scene, scene)
         loop = Loop(name, stage, scene, prior, "a red mushroom", seed=0, device=device)
         for _ in range(min(stage.steps // 2, middle)):  # measure in the middle of the stage, on a scene as it then is
@@ -72,6 +74,7 @@ def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, midd
                 samples["step"].append(whole)
         del loop.scene.render
         prior.predict_x0, torch.autograd.backward = predict, backward
+        loop.close()
         row = {part: 1e3 * statistics.median(values) for part, values in samples.items()}
         row["other"] = row["step"] - sum(row[part] for part in PARTS)
         rows.append({"recipe": plan.name, "stage": name, **row, "overhead": row["step"] / row["prior"]})
@@ -81,13 +84,14 @@ def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, midd
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipes", nargs="*", default=["quick"], choices=list(RECIPES))
+    parser.add_argument("--preset")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--warm", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_flush_denormal(True)
-    plans = [find_recipe(name) for name in args.recipes]
+    plans = [find_recipe(name, args.preset) for name in args.recipes]
     rows = [
         row for plan in plans
         for row in measure(plan, load_prior(plan.prior, args.device), args.steps, args.warm, args.device)
@@ -100,10 +104,10 @@ def main() -> None:
 def show(rows: list[dict]) -> None:
     """Print the table."""
     columns = ("step", *PARTS, "other")
-    print(f"{'recipe':10}{'stage':10}" + "".join(f"{c + ' ms':>14}" for c in columns) + f"{'overhead':>10}")
+    print(f"{'recipe':16}{'stage':10}" + "".join(f"{c + ' ms':>14}" for c in columns) + f"{'overhead':>10}")
     for row in rows:
         print(
-            f"{row['recipe']:10}{row['stage']:10}"
+            f"{row['recipe']:16}{row['stage']:10}"
             + "".join(f"{row[c]:14.1f}" for c in columns)
             + f"{row['overhead']:10.2f}"
         )

@@ -10,17 +10,21 @@ from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
+from .fantasia3d import Fantasia3D
 from .magic3d import Magic3D
+from .prolificdreamer import ProlificDreamer
 from .quick import Quick
 from .sjc import ScoreJacobianChaining
 
 RECIPES: dict[str, type[Recipe]] = {
-    cls.name: cls for cls in (Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, Magic3D, CanvasRecipe)
-}
+    cls.name: cls for cls in (
+        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, CanvasRecipe,
+    )
+}  # fmt: skip
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Quick", "Recipe", "ScoreJacobianChaining", "Stage",
-    "find_recipe", "recipe_from_json",
+    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "Magic3D", "ProlificDreamer", "Quick",
+    "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe", "recipe_from_json",
 ]  # fmt: skip
 
 

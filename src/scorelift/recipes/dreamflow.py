@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import BackdropSampler, DreamFusionCameras, OrbitSampler, ShadingSampler
-from ..core.schedules import Constant, Ramp, Steps
+from ..core.samplers import DreamFusionCameras, ShadingSampler
+from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, Trajectory
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
 from ..scenes import HashConfig, MeshConfig
+from . import small
 from .base import Finish, Penalties, Recipe, Stage
 from .optimizers import AdamW
 
 UNLIT = ShadingSampler(shaded=0.0)
-LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
 NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
 
 FIELD = HashConfig(oriented=True)  # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4", ...
@@ -89,44 +89,30 @@ class DreamFlow(Recipe):
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
-        """What `small` scales: the hash grid 16 -> 10 levels of 2 features, 2048 -> 256 cells, 512 -> 48 samples a ray;
+        """What `small` scales: the hash grid 16 -> 8 levels of 2 features, 2048 -> 64 cells, 512 -> 48 samples a ray;
         256 -> 32 pixels for the field, 512 -> 64 for the mesh, 1024 -> 256 for the refinement; 4,000 + 5,000 + 2,000 +
-        300 steps -> 600 + 200 + 150 + 80, with lower rates. As the embedded prior likes it: thin fog instead of a blob,
-        emptied on the way; light, as on all it has seen, instead of none and instead of normals; times from .9 on; its
-        own cameras and backdrops.
+        300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh. As the embedded prior likes it: thin fog
+        instead of a blob, emptied on the way; lit colours on the mesh instead of normals, which it has never seen; times
+        from .9 on; its own cameras and backdrops.
         """
-        field = HashConfig(
-            levels=10, features=2, log2_rows=14, coarsest=8, finest=256, bands=Constant(0.6), width=32,
-            coarse_samples=48, occupancy=32, environment=False, blob=0.0, density_bias=-1.0, difference=0.03,
-        )  # fmt: skip
-        mesh = MeshConfig(resolution=40, paint=field)
-        painted = replace(mesh, tuned="texture", paint=replace(field, bands=Constant(1.0)))
         full = cls()
-        small = cls(
-            prior="toybox",
-            finish=Finish(every_stage=True),
+        painted = replace(small.MESH, tuned="texture")
+        return small.toylike(cls(
             nerf=replace(
-                full.nerf, scene=field, steps=600, size=32, noise=Trajectory(start=0.9, end=0.4, levels=600),
-                shading=ShadingSampler(albedo_until=0.5, shaded=0.75, textureless=0.0),
+                full.nerf, scene=small.FIELD, steps=600, size=32, noise=Trajectory(start=0.9, end=0.4, levels=600),
                 penalties=Penalties(emptiness=Steps((0.0, 0.5), (5e-6, 5e-5))),
             ),
             geometry=replace(
-                full.geometry, scene=mesh, steps=200, size=64, noise=Trajectory(start=0.6, end=0.35, levels=200),
-                shading=LIT, penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
-                optimizer=AdamW(rate=Ramp(5e-3, 1e-3), weight_decay=0.0),
+                full.geometry, scene=small.MESH, steps=200, size=64, noise=Trajectory(start=0.6, end=0.35, levels=200),
+                shading=small.LIT, penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
+                optimizer=small.CARVE,
             ),
             texture=replace(
                 full.texture, scene=painted, steps=150, size=64, noise=Trajectory(start=0.5, end=0.1, levels=150),
-                shading=LIT, optimizer=AdamW(rate=Ramp(2e-3, 4e-4), weight_decay=0.0),
+                shading=small.LIT, optimizer=small.PAINT,
             ),
             refine=replace(
-                full.refine, scene=painted, steps=80, size=256, prior="toybox-refiner", shading=LIT,
-                noise=Trajectory(start=0.3, end=0.0, levels=80),
-                optimizer=AdamW(rate=Ramp(3e-3, 5e-4), weight_decay=0.0),
+                full.refine, scene=painted, steps=80, size=256, noise=Trajectory(start=0.3, end=0.0, levels=80),
+                shading=small.LIT, prior="toybox-refiner", optimizer=small.PAINT,
             ),
-        )  # fmt: skip
-        cameras = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
-        backdrops = BackdropSampler(grey=(0.25, 0.75))
-        return small.with_stages(
-            {n: replace(s, cameras=cameras, backdrops=backdrops) for n, s in small.stages().items()}
-        )
+        ))  # fmt: skip

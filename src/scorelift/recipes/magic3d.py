@@ -1,7 +1,7 @@
 """`magic3d`: score distillation into a hash grid, then into a mesh, with the numbers of its authors.
 
-Ref: Lin et al., "Magic3D: high-resolution text-to-3D content creation" (2023), Sections 3 and 4. Its models and its code
-are not public: "code" is threestudio's, of one view a step and so of more steps than the paper's, of 32 views.
+Ref: Lin et al., "Magic3D: high-resolution text-to-3D content creation" (2023), Sections 3 and 4. Its prior and code are
+not public: "code" is threestudio's, of one view a step, hence of more steps than the paper's, which are of 32 views.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ class Magic3D(Recipe):
     summary: ClassVar[str] = "SDS coarse to fine, a hash grid, then a mesh, as its paper describes (for a GPU)"
     presets: ClassVar[dict[str, str]] = {"small": "scaled down to some minutes on two CPU cores, one prior for both"}
 
-    prior: str = "if"  # ours: stands for the "base diffusion model" of eDiff-I, of 64 x 64 pixels as well
+    prior: str = "if"  # code; for eDiff-I's base model, of 64 x 64 pixels as well
     finish: Finish = Finish(mesh_resolution=256, faces=100_000, texture=2048, preview_size=256, every_stage=True)
 
     coarse: Stage = Stage(
         steps=10_000,  # code
         scene=FIELD,
-        size=64,  # "a low resolution of 64 x 64"
-        noise=Times(low=Constant(0.02), high=Constant(0.98)),
-        distiller=SDS(cfg_scale=101.0, weighting="sigma2"),  # omega = 100 as in DreamFusion; code, for IF: 20
+        size=64,  # paper: 64 x 64
+        noise=Times(low=Constant(0.02), high=Constant(0.98)),  # code
+        distiller=SDS(cfg_scale=101.0, weighting="sigma2"),  # paper: 100 as in DreamFusion; code, for IF: 20
         cameras=CAMERAS,
         lights=LIGHTS,
         shading=ShadingSampler(albedo_until=0.2, shaded=0.75, textureless=0.5),  # code: unlit for 2,000 steps
         penalties=Penalties(
             opacity=Constant(1.0 / 64**2),  # code: 1, against a sum over pixels
-            orientation=Ramp(10 / 64**2, 1000 / 64**2, until=0.5),  # code: 10, then 1,000 from step 5,000 on
+            orientation=Ramp(10 / 64**2, 1000 / 64**2, until=0.5),  # code: 10 to 1,000 over 5,000 steps
         ),
         optimizer=Adam(rate=Constant(1e-2), eps=1e-15),  # code: 1e-2, background 1e-3
     )
     fine: Stage = Stage(
         steps=5000,  # code
-        scene=MeshConfig(resolution=96, paint=FIELD, tuned="both"),  # "DMTet"; its resolution is ours
-        prior="sd21-base",  # "the latent diffusion model"; code
-        size=512,  # "high-resolution rendered images up to 512 x 512"
+        scene=MeshConfig(resolution=96, paint=FIELD, tuned="both"),  # paper: DMTet; its resolution is ours
+        prior="sd21-base",  # code; paper: a latent diffusion model
+        size=512,  # paper: 512 x 512
         noise=Times(low=Constant(0.02), high=Constant(0.5)),  # code
         distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code
         cameras=CAMERAS,
@@ -68,12 +68,11 @@ class Magic3D(Recipe):
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: the hash grid 16 -> 8 levels, 4096 -> 64 cells, 512 -> 48 samples a ray; 64 -> 32 pixels
         for the field, 512 -> 64 for the mesh; 10,000 + 5,000 steps -> 600 + 200, with lower rates for the mesh; cfg
-        100 -> 15. As the embedded prior likes it: thin fog instead of a blob, noise that falls, colours always lit,
-        its own cameras, lights and backdrops.
+        100 -> 15. As the embedded prior likes it: thin fog instead of a blob, noise that falls, an unlit field and a
+        mesh that is always lit, its own cameras, lights and backdrops.
         """
-        full = cls()
-        stages = {
-            "coarse": Stage(
+        recipe = cls(
+            coarse=Stage(
                 steps=600,
                 scene=small.FIELD,
                 size=32,
@@ -83,7 +82,7 @@ class Magic3D(Recipe):
                 penalties=small.CLEARED,
                 optimizer=AdamW(rate=Constant(1e-2)),
             ),
-            "fine": Stage(
+            fine=Stage(
                 steps=200,
                 scene=replace(small.MESH, tuned="both", paint_rate=0.2),
                 size=64,
@@ -93,5 +92,5 @@ class Magic3D(Recipe):
                 penalties=small.SMOOTH,
                 optimizer=small.CARVE,
             ),
-        }
-        return replace(full, prior="toybox", finish=Finish(every_stage=True), **small.toylike(stages))
+        )
+        return small.toylike(recipe)

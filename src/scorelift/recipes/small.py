@@ -1,4 +1,4 @@
-"""What the `small` presets of several recipes share: a hash grid and a mesh for two CPU cores, the embedded prior's views.
+"""What the `small` presets of several recipes share: hash grid and mesh for two CPU cores, the embedded prior's views.
 
 Thin fog instead of a blob, to be emptied on the way; lit colours instead of normals, which that prior has never seen.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..core.samplers import BackdropSampler, OrbitSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Steps
 from ..scenes import HashConfig, MeshConfig
-from .base import Penalties, Stage
+from .base import Finish, Penalties, Recipe
 from .optimizers import AdamW
 
 LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
@@ -29,8 +29,9 @@ CARVE = AdamW(rate=Ramp(5e-3, 1e-3), weight_decay=0.0)
 PAINT = AdamW(rate=Ramp(1e-3, 2e-4), weight_decay=0.0)
 
 
-def toylike(stages: dict[str, Stage]) -> dict[str, Stage]:
-    """The stages with cameras and backdrops as the embedded prior knows them."""
+def toylike(recipe: Recipe) -> Recipe:
+    """The recipe with the embedded prior, and cameras and backdrops as it knows them."""
     cameras = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
     backdrops = BackdropSampler(grey=(0.25, 0.75))
-    return {name: replace(stage, cameras=cameras, backdrops=backdrops) for name, stage in stages.items()}
+    stages = {name: replace(stage, cameras=cameras, backdrops=backdrops) for name, stage in recipe.stages().items()}
+    return replace(recipe.with_stages(stages), prior="toybox", finish=Finish(every_stage=True))
