@@ -92,8 +92,8 @@ class DreamFlow(Recipe):
         """What `small` scales: the hash grid 16 -> 8 levels of 2 features, 2048 -> 64 cells, 512 -> 48 samples a ray;
         256 -> 32 pixels for the field, 512 -> 64 for the mesh, 1024 -> 256 for the refinement; 4,000 + 5,000 + 2,000 +
         300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh. As the embedded prior likes it: thin fog
-        instead of a blob, emptied on the way; lit colours on the mesh instead of normals, which it has never seen; times
-        from .9 on; its own cameras and backdrops.
+        instead of a blob, emptied on the way; lit colours on the mesh instead of normals, which it has never seen;
+        times from .9 on; its own cameras and backdrops.
         """
         full = cls()
         painted = replace(small.MESH, tuned="texture")
