@@ -30,6 +30,11 @@ from ..priors.options import ModelOptions
 from ..scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, SceneConfig, VoxelConfig
 from .optimizers import Adam, Adamax, AdamW, Optimizer, Shampoo
 
+UNLIT = ShadingSampler(shaded=0.0)
+LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
+NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
+"""What a stage may always show: plain colours, lit colours, normals."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Penalties:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from ..core.errors import bad, check_choice
-from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Sigmas, Times, Trajectory, annealed
@@ -17,7 +16,7 @@ from ..distill.sds import SDS
 from ..distill.sjc import SJC
 from ..distill.vsd import APFO, VSD
 from ..scenes.canvas import CanvasConfig, Kind
-from .base import Prompting, Recipe, Stage
+from .base import UNLIT, Prompting, Recipe, Stage
 from .optimizers import Adam
 
 
@@ -38,7 +37,7 @@ class CanvasRecipe(Recipe):
         views=4,
         noise=annealed(0.92, 0.4, 0.05),
         distiller=SDS(cfg_scale=3.0, weighting="x0"),
-        shading=ShadingSampler(shaded=0.0),
+        shading=UNLIT,
         prompting=Prompting(choice="none"),
         optimizer=Adam(rate=Constant(0.05), eps=1e-15),
     )

@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import DreamFusionCameras, ShadingSampler
+from ..core.samplers import DreamFusionCameras
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, Trajectory
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
 from ..scenes import HashConfig, MeshConfig
 from . import small
-from .base import Finish, Penalties, Recipe, Stage
+from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Recipe, Stage
 from .optimizers import AdamW
-
-UNLIT = ShadingSampler(shaded=0.0)
-NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
 
 FIELD = HashConfig(oriented=True)  # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4", ...
 LEARNED, ITSELF = TwinConfig(kind="lora"), TwinConfig(kind="identity")
@@ -104,15 +101,15 @@ class DreamFlow(Recipe):
             ),
             geometry=replace(
                 full.geometry, scene=small.MESH, steps=200, size=64, noise=Trajectory(start=0.6, end=0.35, levels=200),
-                shading=small.LIT, penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
+                shading=LIT, penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
                 optimizer=small.CARVE,
             ),
             texture=replace(
                 full.texture, scene=painted, steps=150, size=64, noise=Trajectory(start=0.5, end=0.1, levels=150),
-                shading=small.LIT, optimizer=small.PAINT,
+                shading=LIT, optimizer=small.PAINT,
             ),
             refine=replace(
                 full.refine, scene=painted, steps=80, size=256, noise=Trajectory(start=0.3, end=0.0, levels=80),
-                shading=small.LIT, prior="toybox-refiner", optimizer=small.PAINT,
+                shading=LIT, prior="toybox-refiner", optimizer=small.PAINT,
             ),
         ))  # fmt: skip

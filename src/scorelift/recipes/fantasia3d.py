@@ -11,16 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import BackdropSampler, DreamFusionCameras, ShadingSampler
+from ..core.samplers import BackdropSampler, DreamFusionCameras
 from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS
 from ..scenes import HashConfig, MeshConfig
 from . import small
-from .base import Finish, Penalties, Recipe, Stage
+from .base import LIT, NORMALS, Finish, Penalties, Recipe, Stage
 from .optimizers import AdamW
 
-NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
 MESH = MeshConfig(resolution=96, paint=HashConfig(environment=False))  # ours; code: DMTet of 128
 BLACK = BackdropSampler(grey=(0.0, 0.0), tint=0.0, gradient=0.0)  # code
 CAMERAS = DreamFusionCameras(  # code: fov 25.7 to 45, elevation -10 to 45; distance 3 in threestudio
@@ -63,7 +62,7 @@ class Fantasia3D(Recipe):
         noise=Times(low=Constant(0.02), high=Steps((0.0, 300 / 2000), (0.98, 0.5))),  # code: after 300 steps
         distiller=SDS(cfg_scale=50.0, weighting="sigma2"),  # code, its strategy 0
         cameras=CAMERAS,
-        shading=small.LIT,  # for their physical material
+        shading=LIT,  # for their physical material
         backdrops=BLACK,
         optimizer=AdamW(rate=Constant(1e-2)),  # paper: 1e-2
     )
@@ -81,7 +80,7 @@ class Fantasia3D(Recipe):
         recipe = cls(
             geometry=replace(
                 full.geometry, scene=replace(mesh, tuned="both", paint_rate=0.7), steps=500, size=64, views=1,
-                noise=annealed(0.8, 0.25, 0.2), distiller=SDS(cfg_scale=8.0, weighting="x0"), shading=small.LIT,
+                noise=annealed(0.8, 0.25, 0.2), distiller=SDS(cfg_scale=8.0, weighting="x0"), shading=LIT,
                 penalties=Penalties(bending=Constant(0.3), unevenness=Constant(8.0)),
                 optimizer=AdamW(rate=Ramp(1.5e-2, 3e-3), weight_decay=0.0),
             ),

@@ -15,7 +15,7 @@ from ..distill.noise import Times, annealed
 from ..distill.sds import SDS
 from ..scenes import HashConfig, MeshConfig
 from . import small
-from .base import Finish, Penalties, Recipe, Stage
+from .base import LIT, UNLIT, Finish, Penalties, Recipe, Stage
 from .optimizers import Adam, AdamW
 
 FIELD = HashConfig(features=2, finest=4096, network_rate=1.0)
@@ -78,7 +78,7 @@ class Magic3D(Recipe):
                 size=32,
                 noise=annealed(0.85, 0.45, 0.2),
                 distiller=SDS(cfg_scale=15.0),
-                shading=ShadingSampler(shaded=0.0),
+                shading=UNLIT,
                 penalties=small.CLEARED,
                 optimizer=AdamW(rate=Constant(1e-2)),
             ),
@@ -88,7 +88,7 @@ class Magic3D(Recipe):
                 size=64,
                 noise=annealed(0.5, 0.2, 0.1),
                 distiller=SDS(cfg_scale=15.0),
-                shading=small.LIT,
+                shading=LIT,
                 penalties=small.SMOOTH,
                 optimizer=small.CARVE,
             ),

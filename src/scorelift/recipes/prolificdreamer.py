@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import DreamFusionCameras, ShadingSampler
+from ..core.samplers import DreamFusionCameras
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS
@@ -19,11 +19,8 @@ from ..distill.twin import TwinConfig
 from ..distill.vsd import VSD
 from ..scenes import HashConfig, MeshConfig
 from . import small
-from .base import Finish, Penalties, Recipe, Stage
+from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Recipe, Stage
 from .optimizers import Adam, AdamW
-
-UNLIT = ShadingSampler(shaded=0.0)
-NORMALS = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0, normal=1.0)
 
 EARLY = Times(low=Constant(0.02), high=Constant(0.98))  # paper: t ~ U(.02, .98) ...
 LATE = Times(low=Constant(0.02), high=Constant(0.5))  # ... then U(.02, .5)
@@ -100,11 +97,11 @@ class ProlificDreamer(Recipe):
             ),
             geometry=replace(
                 full.geometry, scene=small.MESH, steps=150, size=64, noise=annealed(0.5, 0.3, 0.1),
-                distiller=SDS(cfg_scale=15.0), shading=small.LIT, penalties=small.SMOOTH, optimizer=small.CARVE,
+                distiller=SDS(cfg_scale=15.0), shading=LIT, penalties=small.SMOOTH, optimizer=small.CARVE,
             ),
             texture=replace(
                 full.texture, scene=replace(small.MESH, tuned="texture"), steps=100, size=64,
-                noise=annealed(0.45, 0.15, 0.1), distiller=learned, shading=small.LIT, optimizer=small.PAINT,
+                noise=annealed(0.45, 0.15, 0.1), distiller=learned, shading=LIT, optimizer=small.PAINT,
             ),
         )  # fmt: skip
         return small.toylike(recipe)

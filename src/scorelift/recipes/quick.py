@@ -16,7 +16,7 @@ from ..distill.noise import annealed
 from ..distill.sds import SDS
 from ..distill.sjc import SJC
 from ..scenes.voxels import VoxelConfig
-from .base import Penalties, Recipe, Stage
+from .base import UNLIT, Penalties, Recipe, Stage
 from .optimizers import Adamax
 
 VOXELS = VoxelConfig(
@@ -42,7 +42,7 @@ class Quick(Recipe):
         noise=annealed(0.85, 0.5, 0.2),
         distiller=SJC(cfg_scale=15.0),
         cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
-        shading=ShadingSampler(shaded=0.0),
+        shading=UNLIT,
         backdrops=BACKDROPS,
         penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.02))),
         optimizer=Adamax(rate=Constant(0.05)),

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import HemisphereSampler, OrbitSampler, ShadingSampler
+from ..core.samplers import HemisphereSampler, OrbitSampler
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sjc import SJC
 from ..scenes.voxels import VoxelConfig
-from .base import Penalties, Prompting, Recipe, Stage
+from .base import UNLIT, Penalties, Prompting, Recipe, Stage
 from .optimizers import Adamax
 
 RAYS, SAMPLES = 64 * 64, 346
@@ -53,7 +53,7 @@ class ScoreJacobianChaining(Recipe):
         size=64,
         latent=True,  # "features in the prior's own space": latents for Stable Diffusion, colours for pixel priors
         cameras=HemisphereSampler(),  # "uniformly on a hemisphere ... radius of 1.5", "40 degrees to 70 degrees"
-        shading=ShadingSampler(shaded=0.0),  # colours as they are
+        shading=UNLIT,  # colours as they are
         prompting=Prompting(choice="bare", place="before", overhead_deg=30.0),  # "prepended", "above 30 degrees"
         noise=Times(low=Constant(0.02), high=Constant(0.98)),  # "Random sigma schedule"; App. A3
         distiller=SJC(cfg_scale=101.0),  # "The language-guidance scale is set to 100"

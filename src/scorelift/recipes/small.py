@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core.samplers import BackdropSampler, OrbitSampler, ShadingSampler
+from ..core.samplers import BackdropSampler, OrbitSampler
 from ..core.schedules import Constant, Ramp, Steps
 from ..scenes import HashConfig, MeshConfig
 from .base import Finish, Penalties, Recipe
 from .optimizers import AdamW
-
-LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
 
 FIELD = HashConfig(
     levels=8, features=2, log2_rows=14, coarsest=8, finest=64, width=32, coarse_samples=48, occupancy=32,
