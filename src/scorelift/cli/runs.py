@@ -207,6 +207,6 @@ def recipes() -> None:
     from ..recipes import RECIPES
 
     for name, cls in RECIPES.items():
-        print(f"{name:<14} {cls.summary}")
+        print(f"{name:<16} {cls.summary}")
         for preset, text in cls.presets.items():
-            print(f"  --preset {preset:<10} {text}")
+            print(f"  --preset {preset:<7}{text}")
