@@ -32,7 +32,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules src/scorelift --doctest-glob "*.md" docs README.md
+	$(BIN)/python -m pytest --doctest-modules src/scorelift --ignore src/scorelift/kernels/hash_encoding_triton.py \
+		--doctest-glob "*.md" docs README.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

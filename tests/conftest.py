@@ -14,6 +14,10 @@ with install_import_hook("scorelift", "typecheck.checked"):
 
 import torch
 
+from scorelift.distill.scorers import ToyboxScorer
+from scorelift.toybox.retriever import Retriever
+from scorelift.toybox.train import learn_tokenizer
+
 
 @pytest.fixture(scope="session")
 def dense():
@@ -27,6 +31,13 @@ def dense():
         return recipe.with_stages(stages)
 
     return thicken
+
+
+@pytest.fixture(scope="session")
+def untrained_scorer():
+    """The closed world's scorer with a retriever that knows nothing."""
+    torch.manual_seed(0)
+    return ToyboxScorer(Retriever(learn_tokenizer()).eval())
 
 
 @pytest.fixture

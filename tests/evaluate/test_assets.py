@@ -8,14 +8,11 @@ import torch
 
 import scorelift
 from scorelift.core.errors import ScoreliftError
-from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
 from scorelift.evaluate.assets import Cameras30, Evaluation, as_markdown, evaluate_runs
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes.base import Finish
 from scorelift.toybox.judge import Judge
-from scorelift.toybox.retriever import Retriever
-from scorelift.toybox.train import learn_tokenizer
 
 pytestmark = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 TINY = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
@@ -30,11 +27,11 @@ def run(tmp_path_factory, dense):
 
 
 @pytest.fixture
-def untrained(monkeypatch):
+def untrained(monkeypatch, untrained_scorer):
     torch.manual_seed(0)
-    judge, scorer = Judge().eval(), ToyboxScorer(Retriever(learn_tokenizer()).eval())
+    judge = Judge().eval()
     monkeypatch.setattr(assets, "load_judge", lambda: (judge, {}))
-    monkeypatch.setattr(assets, "load_scorer", lambda _: scorer)
+    monkeypatch.setattr(assets, "load_scorer", lambda _: untrained_scorer)
 
 
 def test_every_mark_is_there(run, untrained):

@@ -2,23 +2,20 @@
 
 import dataclasses
 import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
-import torch
 
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill import similarity
-from scorelift.distill.scorers import ToyboxScorer
 from scorelift.evaluate import assets
 from scorelift.recipes import DreamFlow, DreamFusion
 from scorelift.recipes.base import Finish
 from scorelift.reproduce import STUDIES, Bench, Scale, dreamflow, dreamfusion, measures, sjc, views
 from scorelift.reproduce.bench import small, table
 from scorelift.scenes import MeshConfig, VoxelConfig
-from scorelift.toybox.retriever import Retriever
-from scorelift.toybox.train import learn_tokenizer
 
 SCALE = Scale(prompts=("a yellow duck",), seeds=(0,), steps=1)
 TINY = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
@@ -48,16 +45,16 @@ def tiny_flow():
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
-    torch.manual_seed(0)
-    scorer = ToyboxScorer(Retriever(learn_tokenizer()).eval())
+def bench(tmp_path, monkeypatch, untrained_scorer):
     for module in (assets, similarity):
-        monkeypatch.setattr(module, "load_scorer", lambda _: scorer)
+        monkeypatch.setattr(module, "load_scorer", lambda _: untrained_scorer)
     for module in (dreamfusion, sjc):
         monkeypatch.setattr(module, "small", lambda recipe, changes, **k: shrunk(small(recipe, changes, **k)))
     said = views.said
     monkeypatch.setattr(views, "said", lambda way, **k: shrunk(said(way, **k)))
     monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
+    monkeypatch.setattr(assets, "compare_geometry", partial(assets.compare_geometry, samples=300, grid=16))
+    monkeypatch.setattr(measures, "Evaluation", lambda: assets.Evaluation(cameras=assets.Cameras30(azimuths=3)))
     monkeypatch.setattr(dreamflow, "small_flow", tiny_flow)
     monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
     monkeypatch.setattr(sjc, "GUIDANCES", (0.0, 3.0))
