@@ -8,7 +8,8 @@ import trimesh
 
 from scorelift.core.cameras import orbit
 from scorelift.kernels.raster import project, rasterize, visible, visible_reference
-from scorelift.kernels.silhouettes import antialias, edges_of
+from scorelift.kernels.silhouettes import antialias
+from scorelift.kernels.triangles import edges_of
 
 
 def camera(n=1, dtype=torch.float32):
@@ -143,6 +144,14 @@ def test_a_nearer_silhouette_is_soft_before_what_lies_behind():
     both = torch.cat([faces, torch.tensor([[0, 1, 2], [0, 2, 3]]) + len(front)])
     colours = torch.cat([torch.ones(len(front), 1), torch.zeros(4, 1)]).double()
     assert float(softly(points, both, 64, cameras, colours).sum()) == pytest.approx(disc(0.3, 64), rel=0.01)
+
+
+def test_rough_silhouettes_keep_pictures_within_bounds(generator):
+    """Folds of a rough surface put several silhouettes between two pixels, and cut one pixel from several sides."""
+    points, faces = ball(0.8, levels=4)
+    points = points * (1 + 0.06 * torch.randn(len(points), 1, generator=generator, dtype=torch.float64))
+    coverage = softly(points, faces, 40, camera(4, torch.float64))
+    assert -1e-9 <= float(coverage.min()) <= float(coverage.max()) <= 1 + 1e-9
 
 
 def test_nothing_in_view_is_an_empty_picture_with_zero_gradients():

@@ -67,5 +67,6 @@ def test_each_edge_of_a_closed_mesh_joins_two_faces():
 
 
 def test_open_and_empty_meshes_have_fewer_pairs():
-    assert face_pairs(torch.tensor([[0, 1, 2], [2, 1, 3], [4, 5, 6]])).tolist() == [[0, 1]]
+    (pair,) = face_pairs(torch.tensor([[0, 1, 2], [2, 1, 3], [4, 5, 6]])).tolist()
+    assert sorted(pair) == [0, 1]
     assert face_pairs(torch.zeros(0, 3, dtype=torch.long)).shape == (0, 2)

@@ -112,6 +112,15 @@ def test_until_stops_and_resume_goes_on_as_if_it_had_not(tmp_path):
         scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True, resume=True)
 
 
+def test_fewer_steps_take_fewer_levels_so_that_the_whole_way_is_gone():
+    full = find_recipe("dreamflow")
+    assert full.with_steps(100).nerf.noise.levels == 20  # five steps a level still
+    assert full.with_steps(2).nerf.noise.levels == 1
+    assert find_recipe("dreamflow", "small").with_steps(50).geometry.noise.levels == 50
+    with pytest.raises(ScoreliftError, match="levels: expected at most the stage's steps, 300"):
+        replace(find_recipe("dreamflow", "small").nerf, steps=300)
+
+
 def test_bad_stages_are_refused():
     with pytest.raises(ScoreliftError, match="until: expected one of nerf, geometry, texture, refine"):
         replace(find_recipe("dreamflow"), until="mesh")

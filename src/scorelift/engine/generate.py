@@ -103,7 +103,9 @@ def generate(
     if run is None and team.leads:
         run = Run.create(path, prompt, plan, start=start)
     team.wait()
-    return Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads).go()
+    job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
+    del model  # the job lets go of it when a stage has another
+    return job.go()
 
 
 def _resumed(path: Path, prompt: str, until: str | None) -> Run:

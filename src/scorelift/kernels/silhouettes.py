@@ -16,33 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .raster import NEAR, Fragments
+from .triangles import edges_of
 
 REACH = 0.3
 "A surface seen inside a silhouette is at most so much nearer or farther than it."
-
-
-@dataclass(frozen=True)
-class Edges:
-    """The edges of a mesh, each once."""
-
-    ends: Int[Tensor, "e 2"]
-    faces: Int[Tensor, "e 2"]
-    "The faces beside it; the second is -1 where the mesh is open."
-
-
-def edges_of(faces: Int[Tensor, "f 3"]) -> Edges:
-    """Edges of triangles; an edge of more than two faces is given with the first two."""
-    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(-1).values
-    face = torch.arange(len(faces), device=faces.device).repeat(3)
-    count = int(faces.max()) + 1 if len(faces) else 1
-    key, order = (ends[:, 0] * count + ends[:, 1]).sort(stable=True)
-    fresh = torch.ones_like(key, dtype=torch.bool)
-    fresh[1:] = key[1:] != key[:-1]
-    first = torch.nonzero(fresh)[:, 0]
-    second = (first + 1).clamp_max(max(len(key) - 1, 0))
-    shared = (key[second] == key[first]) & (second != first)
-    other = torch.where(shared, face[order[second]], -1)
-    return Edges(ends[order[first]], torch.stack([face[order[first]], other], -1))
 
 
 @dataclass(frozen=True)
@@ -73,14 +50,29 @@ def antialias(
         screen: projected vertices, from `raster.project`.
     """
     size = image.shape[-1]
-    found = _crossings(screen.detach(), faces, fragments, size)
+    found = _outermost(_crossings(screen.detach(), faces, fragments, size), screen.detach(), size)
     cut = _reach_of(found, screen, size)
     flat = image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
-    inner, outer = flat[found.inside], flat[found.outside]
-    to_inner = (0.5 - cut).clamp_min(0)[:, None] * (outer - inner)
-    to_outer = (cut - 0.5).clamp_min(0)[:, None] * (inner - outer)
-    soft = flat.index_add(0, found.inside, to_inner).index_add(0, found.outside, to_outer)
+    # Before the middle between the two centres the silhouette cuts the inner pixel, behind it the outer one.
+    mixed = torch.cat([found.inside, found.outside])
+    other = torch.cat([found.outside, found.inside])
+    share = torch.cat([(0.5 - cut).clamp_min(0), (cut - 0.5).clamp_min(0)])
+    total = torch.ones_like(flat[:, 0]).index_add(0, mixed, share) - 1
+    share = share / total.clamp_min(1)[mixed]  # a pixel that several silhouettes cut is still a mean of its neighbours
+    soft = flat.index_add(0, mixed, share[:, None] * (flat[other] - flat[mixed]))
     return soft.view(len(image), size, size, -1).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def _outermost(found: Crossings, screen: Float[Tensor, "b v 3"], size: int) -> Crossings:
+    """Of several silhouettes between the same two pixels, as folds of a rough surface make them, the outermost."""
+    by_reach = _reach_of(found, screen, size).argsort(descending=True)
+    pair = (found.inside * len(screen) * size * size + found.outside)[by_reach]
+    pair, order = pair.sort(stable=True)
+    first = torch.ones_like(pair, dtype=torch.bool)
+    first[1:] = pair[1:] != pair[:-1]
+    kept = by_reach[order[first]]
+    return Crossings(*(column[kept] for column in vars(found).values()))
 
 
 def _reach_of(found: Crossings, screen: Float[Tensor, "b v 3"], size: int) -> Float[Tensor, " n"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,14 +40,32 @@ def vertex_normals(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> F
     return directions(total)
 
 
+@dataclass(frozen=True)
+class Edges:
+    """The edges of a mesh, each once."""
+
+    ends: Int[Tensor, "e 2"]
+    faces: Int[Tensor, "e 2"]
+    "The faces beside it; the second is -1 where the mesh is open."
+
+
 @torch.no_grad()
+def edges_of(faces: Int[Tensor, "f 3"]) -> Edges:
+    """Edges of triangles; an edge of more than two faces is given with the first two."""
+    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(-1).values
+    face = torch.arange(len(faces), device=faces.device).repeat(3)
+    count = int(faces.max()) + 1 if len(faces) else 1
+    key, order = (ends[:, 0] * count + ends[:, 1]).sort(stable=True)
+    fresh = torch.ones_like(key, dtype=torch.bool)
+    fresh[1:] = key[1:] != key[:-1]
+    first = torch.nonzero(fresh)[:, 0]
+    second = (first + 1).clamp_max(max(len(key) - 1, 0))
+    shared = (key[second] == key[first]) & (second != first)
+    other = torch.where(shared, face[order[second]], -1)
+    return Edges(ends[order[first]], torch.stack([face[order[first]], other], -1))
+
+
 def face_pairs(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "e 2"]:
-    """Faces that share an edge, once for each edge of two faces. Of the n > 2 faces of an edge, n - 1 pairs."""
-    if len(faces) == 0:
-        return faces.new_zeros(0, 2)
-    start, stop = faces.reshape(-1).long(), faces[:, [1, 2, 0]].reshape(-1).long()
-    key = torch.minimum(start, stop) * (faces.max() + 1) + torch.maximum(start, stop)
-    key, order = key.sort()
-    face = order // 3
-    shared = key[1:] == key[:-1]
-    return torch.stack([face[:-1][shared], face[1:][shared]], -1)
+    """Faces that share an edge, once for each edge of two faces."""
+    pairs = edges_of(faces).faces
+    return pairs[pairs[:, 1] >= 0]

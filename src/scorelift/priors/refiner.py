@@ -4,7 +4,7 @@ It is trained on crops and tells no pixel its place, so it works on pictures of 
 depends on the pixels around it, the noise level and the prompt. SDXL's refiner in miniature; DreamFlow's third stage
 distills such a model. Its file holds a copy of the embedded prior's text encoder, so it needs no other.
 
-Ref: Podell et al., "SDXL" (2023), Sec. 2.5; Yu et al., "DreamFlow" (2024), Sec. 3.3.
+Ref: Podell et al., "SDXL" (2023), Sec. 2.5; Lee et al., "DreamFlow" (2024), Sec. 3.3.
 """
 
 from __future__ import annotations

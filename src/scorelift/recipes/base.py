@@ -96,6 +96,16 @@ class Stage:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise bad(name, expected="a whole number of at least 1", got=value)
+        if isinstance(self.noise, Trajectory) and self.noise.levels > self.steps:
+            raise bad("noise.levels", expected=f"at most the stage's steps, {self.steps}, so that none is left out",
+                      got=self.noise.levels)  # fmt: skip
+
+    def lasting(self, steps: int) -> Stage:
+        """The stage with so many steps; a trajectory keeps its steps a level, as far as it can."""
+        noise = self.noise
+        if isinstance(noise, Trajectory):
+            noise = dataclasses.replace(noise, levels=max(1, round(noise.levels * steps / self.steps)))
+        return dataclasses.replace(self, steps=steps, noise=noise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +164,7 @@ class Recipe:
 
     def with_steps(self, steps: int) -> Recipe:
         """The recipe with `steps` steps in every stage; schedules follow progress and so scale along."""
-        return self.with_stages({n: dataclasses.replace(s, steps=steps) for n, s in self.stages().items()})
+        return self.with_stages({n: s.lasting(steps) for n, s in self.stages().items()})
 
     def with_stages(self, stages: dict[str, Stage]) -> Recipe:
         """The recipe with some of its stages replaced."""

@@ -5,16 +5,19 @@ Ref: Lee et al., "DreamFlow" (2024), Figures 5, 6, 13 and 14, Tables 2 and 3.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
+from jaxtyping import UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from ..core.errors import EmptySceneError
 from ..core.pictures import labelled_sheet
 from ..core.schedules import Constant, Ramp, Steps
-from ..distill.noise import DreamTime, Noise, Times, Trajectory, annealed
+from ..distill.noise import DreamTime, Noise, Times, annealed
 from ..distill.sds import SDS
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO, VSD
@@ -22,7 +25,7 @@ from ..engine.run import Run, final_scene
 from ..evaluate.prior import draw_samples
 from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior
-from ..recipes import DreamFlow
+from ..recipes import DreamFlow, Recipe
 from ..recipes.base import Penalties
 from ..recipes.canvas import CanvasRecipe, study
 from ..scenes.canvas import Canvas
@@ -47,25 +50,46 @@ def methods(steps: int) -> dict[str, CanvasRecipe]:
     }
 
 
-def figure6(bench: Bench, scale: Scale) -> Findings:
-    """Gradients over the course of SDS, VSD and APFO, and the pictures they make (also Figure 14)."""
-    (judge, _), pictures, labels, rows = load_judge(), [], [], {}
-    for name, recipe in methods(scale.steps or 400).items():
-        hits, restless, parts = [], [], []
+@dataclass(frozen=True)
+class Flat:
+    """The pictures of a canvas run."""
+
+    run: Run
+    pictures: Tensor
+    hits: float
+    "Share of them that the judge takes for what was asked."
+
+
+def _canvases(bench: Bench, scale: Scale, recipes: Mapping[str, CanvasRecipe]) -> dict[str, list[Flat]]:
+    """Every prompt and seed by every method."""
+    judge, _ = load_judge()
+    made: dict[str, list[Flat]] = {}
+    for name, recipe in recipes.items():
+        made[name] = []
         for prompt, seed in scale.cases:
             run = bench.run(f"canvas {name}", prompt, replace(recipe, seed=seed))
             scene = final_scene(run)
             assert isinstance(scene, Canvas)
-            found = scene.picture(64).detach()
-            kind = parse(prompt).spec.kind
-            hits.append(sum(seen == kind for seen in judge_pictures(judge, found).object) / len(found))
-            means, spread = _course(run)
-            parts.append(means)
-            restless.append(spread)
-            pictures += list(found)
-            labels += [f"{name}: {prompt}"] * len(found)
+            found, kind = scene.picture(64).detach(), parse(prompt).spec.kind
+            hits = sum(seen == kind for seen in judge_pictures(judge, found).object) / len(found)
+            made[name].append(Flat(run, found, hits))
+    return made
+
+
+def _sheet(made: Mapping[str, list[Flat]]) -> UInt8[ndarray, "h w 3"]:
+    """A row of pictures for each method."""
+    labels = [f"{name}: {flat.run.prompt}" for name, flats in made.items() for flat in flats for _ in flat.pictures]
+    pictures = torch.cat([flat.pictures for flats in made.values() for flat in flats])
+    return labelled_sheet(pictures, labels, len(pictures) // len(made))
+
+
+def figure6(bench: Bench, scale: Scale) -> Findings:
+    """Gradients over the course of SDS, VSD and APFO, and the pictures they make (also Figure 14)."""
+    made, rows = _canvases(bench, scale, methods(scale.steps or 400)), {}
+    for name, flats in made.items():
+        parts, restless = zip(*(_course(flat.run) for flat in flats), strict=True)
         course = torch.stack(parts).mean(0).tolist()
-        rows[name] = [summary(hits), summary(restless), *course]
+        rows[name] = [summary([flat.hits for flat in flats]), summary(list(restless)), *course]
     names = ["object as asked", "restlessness", *(f"part {i + 1}" for i in range(PARTS))]
     return Findings(
         title="DreamFlow, Figures 6 and 14: gradients of VSD and APFO on pictures",
@@ -74,7 +98,7 @@ def figure6(bench: Bench, scale: Scale) -> Findings:
         "fifths of the run, relative to the first. Restlessness: the mean change of the norm from a step to the next, "
         "relative to the norm. Read by the judge.",
         values={name: dict(zip(names, row, strict=True)) for name, row in rows.items()},
-        picture=labelled_sheet(torch.stack(pictures), labels, 2 * len(scale.cases)),
+        picture=_sheet(made),
     )
 
 
@@ -96,21 +120,15 @@ def flat_methods(steps: int) -> dict[str, CanvasRecipe]:
 
 def figure14(bench: Bench, scale: Scale) -> Findings:
     """Pictures by APFO in few steps, and by SDS and VSD in many."""
-    (judge, _), pictures, labels, rows = load_judge(), [], [], {}
-    for name, recipe in flat_methods(scale.steps or 500).items():
-        hits, sharp, seconds = [], [], []
-        for prompt, seed in scale.cases:
-            run = bench.run(f"canvas {name}", prompt, replace(recipe, seed=seed))
-            scene = final_scene(run)
-            assert isinstance(scene, Canvas)
-            found = scene.picture(64).detach()
-            kind = parse(prompt).spec.kind
-            hits.append(sum(seen == kind for seen in judge_pictures(judge, found).object) / len(found))
-            sharp.append(sharpness(found))
-            seconds.append(_worked(run, "picture"))
-            pictures += list(found)
-            labels += [f"{name}: {prompt}"] * len(found)
-        rows[name] = [summary(hits), summary(sharp), summary(seconds)]
+    made = _canvases(bench, scale, flat_methods(scale.steps or 500))
+    rows = {
+        name: [
+            summary([flat.hits for flat in flats]),
+            summary([sharpness(flat.pictures) for flat in flats]),
+            summary([_worked(flat.run, "picture") for flat in flats]),
+        ]
+        for name, flats in made.items()
+    }
     true = draw_samples(load_prior("toybox"), [p for p, _ in scale.cases] * 4, cfg_scale=3.0, steps=30, seed=0)
     names = ["object as asked", "sharpness", "processor seconds"]
     return Findings(
@@ -119,7 +137,7 @@ def figure14(bench: Bench, scale: Scale) -> Findings:
         + f"\n\nAll at cfg {CFG:g}. Sharpness: mean absolute difference of neighbouring pixels, which is "
         f"{sharpness(true):.3f} in samples of the prior: more is grain. Read by the judge.",
         values={name: dict(zip(names, row, strict=True)) for name, row in rows.items()},
-        picture=labelled_sheet(torch.stack(pictures), labels, 2 * len(scale.cases)),
+        picture=_sheet(made),
     )
 
 
@@ -131,9 +149,10 @@ def field_methods() -> dict[str, DreamFlow]:
     known = replace(flow.nerf, distiller=APFO(cfg_scale=CFG, twin=TwinConfig(kind="identity")))
     sds = replace(flow.nerf, distiller=SDS(cfg_scale=15.0, weighting="sigma2"), noise=annealed(0.85, 0.45, 0.2))
     vsd = replace(flow.nerf, distiller=VSD(cfg_scale=CFG), noise=late)
+    gentle = Penalties(emptiness=Steps((0.0, 0.5), (0.001, 0.006)))  # by more it is carved away
     return {
         "SDS": replace(flow, nerf=replace(sds, penalties=empty)),
-        "VSD": replace(flow, nerf=replace(vsd, penalties=empty)),
+        "VSD": replace(flow, nerf=replace(vsd, penalties=gentle)),
         "APFO": flow,
         "APFO, identity": replace(flow, nerf=known),
     }
@@ -148,10 +167,10 @@ def small_flow() -> DreamFlow:
 
 def table2(bench: Bench, scale: Scale) -> Findings:
     """What each distiller makes of a field in half of the preset's steps and in all of them."""
-    recipes: dict[str, DreamFlow] = {}
+    recipes: dict[str, Recipe] = {}
     for name, recipe in field_methods().items():
         whole = scale.steps or recipe.nerf.steps
-        recipes |= {f"{name}, {n} steps": _lasting(recipe, n) for n in (max(1, whole // 2), whole)}
+        recipes |= {f"{name}, {n} steps": recipe.with_steps(n) for n in (max(1, whole // 2), whole)}
     runs = bench.grid(scale, {name: lambda seed, r=recipe: replace(r, seed=seed) for name, recipe in recipes.items()})
     seconds = {name: [_worked(run, "nerf") for run in group] for name, group in runs.items()}
     return compared(
@@ -162,12 +181,6 @@ def table2(bench: Bench, scale: Scale) -> Findings:
         "Processor seconds of the optimization alone.",
         seconds,
     )
-
-
-def _lasting(recipe: DreamFlow, steps: int) -> DreamFlow:
-    noise = recipe.nerf.noise
-    noise = replace(noise, levels=steps) if isinstance(noise, Trajectory) else noise
-    return replace(recipe, nerf=replace(recipe.nerf, steps=steps, noise=noise))
 
 
 def figure5(bench: Bench, scale: Scale) -> Findings:
