@@ -12,6 +12,7 @@ from scorelift.core.lights import Lights
 from scorelift.core.samplers import ring
 from scorelift.export.surface import extract_surface
 from scorelift.export.texture import bake, colour_of
+from scorelift.kernels.marching_tetrahedra import marching_tetrahedra
 from scorelift.scenes import CanvasConfig, HashConfig, MeshConfig, VoxelConfig, build_scene
 from scorelift.scenes.losses import bending_loss, emptiness_loss, unevenness_loss
 
@@ -155,6 +156,31 @@ def test_a_frozen_surface_is_marched_once_and_again_when_it_changes():
     with torch.no_grad():
         learning.surface()  # a look on the way
     assert learning.surface()[0].requires_grad
+
+
+def test_marching_the_band_gives_the_whole_surface(generator):
+    """Whatever happens to the distances: small moves, a hole far from the surface, a jump, steep distances."""
+    mesh = build_scene(dataclasses.replace(BALL, tuned="texture"))
+
+    def same():
+        points, faces = mesh.surface()
+        distance = torch.where(mesh.rim, mesh.distance.abs().clamp_min(1e-3), mesh.distance)
+        places = mesh.lattice + 2 / 20 * 0.5 * mesh.offset.tanh()
+        assert len(mesh._near(distance)) < 0.7 * len(mesh.tetrahedra)
+        return all(map(torch.equal, (points, faces), marching_tetrahedra(places, distance, mesh.tetrahedra)))
+
+    assert same()
+    with torch.no_grad():
+        for _ in range(3):
+            mesh.distance += 0.03 * torch.randn(mesh.distance.shape, generator=generator)
+            mesh.offset += 0.3 * torch.randn(mesh.offset.shape, generator=generator)
+            assert same()
+        mesh.distance[mesh.lattice.norm(dim=-1) < 0.12] = 0.2
+        assert same()
+        mesh.distance -= 0.15
+        assert same()
+        mesh.distance *= 30
+        assert same()
 
 
 def test_what_cannot_be_a_mesh_is_refused():

@@ -91,15 +91,14 @@ def _reach_of(found: Crossings, screen: Float[Tensor, "b v 3"], size: int) -> Fl
 @torch.no_grad()
 def _crossings(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragments: Fragments, size: int) -> Crossings:
     edges = edges_of(faces)
-    area = _turn(*(screen[:, faces[:, k]] for k in range(3)))
-    front = area > 0
-    other = edges.faces[:, 1].clamp_min(0)
-    outline = (front[:, edges.faces[:, 0]] != front[:, other]) | (edges.faces[:, 1] < 0)
-    outline &= (screen[:, edges.ends, 2] >= NEAR).all(-1)
-    view, edge = torch.nonzero(outline, as_tuple=True)
+    one, other = edges.faces.unbind(1)
+    front = _turn(*(screen.index_select(1, corner) for corner in faces.unbind(1))) > 0
+    outline = (front.index_select(1, one) != front.index_select(1, other.clamp_min(0))) | (other < 0)
+    view, edge = outline.nonzero(as_tuple=True)
+    before = (screen[view[:, None], edges.ends[edge], 2] >= NEAR).all(-1)
+    view, edge = view[before], edge[before]
     ends = edges.ends[edge]
-    beside = faces[edges.faces[edge, 0]]
-    third = (beside.sum(-1) - ends.sum(-1)).long()
+    third = (faces[one[edge]].sum(-1) - ends.sum(-1)).long()
     a, b, c = (screen[view, vertex] for vertex in (ends[:, 0], ends[:, 1], third))
     depth = torch.full((len(screen) * size * size,), torch.inf, device=screen.device, dtype=screen.dtype)
     at = screen[(fragments.pixel // (size * size))[:, None], faces[fragments.face], 2]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 FLAT = 1e-3
 "Triangles below this share of the mean area have normals that turn at a touch."
@@ -49,20 +50,32 @@ class Edges:
     "The faces beside it; the second is -1 where the mesh is open."
 
 
-@torch.no_grad()
+_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
 def edges_of(faces: Int[Tensor, "f 3"]) -> Edges:
-    """Edges of triangles; an edge of more than two faces is given with the first two."""
-    ends = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(-1).values
-    face = torch.arange(len(faces), device=faces.device).repeat(3)
+    """Edges of triangles; an edge of more than two faces is given with the first two.
+
+    They are kept as long as the tensor of faces lives, which is not to be written in.
+    """
+    if faces not in _known:
+        _known[faces] = _edges(faces)
+    return _known[faces]
+
+
+@torch.no_grad()
+def _edges(faces: Int[Tensor, "f 3"]) -> Edges:
+    start, stop = faces.T.reshape(-1), faces[:, [1, 2, 0]].T.reshape(-1)
+    low, high = torch.minimum(start, stop), torch.maximum(start, stop)
     count = int(faces.max()) + 1 if len(faces) else 1
-    key, order = (ends[:, 0] * count + ends[:, 1]).sort(stable=True)
+    key, order = (low * count + high).sort(stable=True)
     fresh = torch.ones_like(key, dtype=torch.bool)
     fresh[1:] = key[1:] != key[:-1]
-    first = torch.nonzero(fresh)[:, 0]
+    first = fresh.nonzero()[:, 0]
     second = (first + 1).clamp_max(max(len(key) - 1, 0))
     shared = (key[second] == key[first]) & (second != first)
-    other = torch.where(shared, face[order[second]], -1)
-    return Edges(ends[order[first]], torch.stack([face[order[first]], other], -1))
+    one, other = order[first], torch.where(shared, order[second] % max(len(faces), 1), -1)
+    return Edges(torch.stack([low[one], high[one]], -1), torch.stack([one % max(len(faces), 1), other], -1))
 
 
 def face_pairs(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "e 2"]:

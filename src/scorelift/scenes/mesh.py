@@ -58,6 +58,10 @@ def empty_mesh() -> EmptySceneError:
     )
 
 
+BAND = 1.5
+"Cubes on either side of the surface in which it may move before the band about it is drawn again."
+
+
 class Mesh(Scene):
     """Signed distances and offsets on a lattice, and the field that paints the surface where they are 0."""
 
@@ -81,6 +85,7 @@ class Mesh(Scene):
             part.requires_grad_(config.tuned != "texture")
         self.paint.requires_grad_(config.tuned != "geometry")
         self._kept: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
+        self._band: tuple[Tensor, Tensor, Tensor] | None = None
 
     def groups(self, rate: float) -> list[dict]:
         groups = []
@@ -120,12 +125,32 @@ class Mesh(Scene):
         step = 2 / self.config.resolution * self.config.flow
         # A closed surface: the lattice's rim is outside whatever the distances are.
         distance = torch.where(self.rim, self.distance.abs().clamp_min(1e-3), self.distance)
-        points, faces = marching_tetrahedra(self.lattice + step * self.offset.tanh(), distance, self.tetrahedra)
+        places, near = self.lattice + step * self.offset.tanh(), self._near(distance.detach())
+        points, faces = marching_tetrahedra(places, distance, near)
         if len(faces) == 0:
             raise empty_mesh()
         found = points, faces.long()
         self._kept = None if self.distance.requires_grad else (version, found)
         return found
+
+    @torch.no_grad()
+    def _near(self, distance: Float[Tensor, " v"]) -> Int[Tensor, "t 4"]:
+        """Tetrahedra in a band about the surface, among which are all it crosses.
+
+        The band is drawn again when a vertex outside of it has changed its sign.
+        """
+        inside = distance < 0
+        if self._band is not None and self._band[0].device == inside.device:
+            near, far, signs = self._band
+            if not (far & (inside != signs)).any():
+                return near
+        far = distance.abs() > BAND * 2 / self.config.resolution
+        corners = self.tetrahedra.reshape(-1)
+        within = inside.index_select(0, corners).view(-1, 4)
+        crossed = within.any(1) & ~within.all(1)  # distances may be steep, so that both ends of an edge are far
+        near = self.tetrahedra[crossed | ~far.index_select(0, corners).view(-1, 4).all(1)]
+        self._band = near, far, inside
+        return near
 
     def render(
         self,
