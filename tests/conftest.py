@@ -21,14 +21,12 @@ from scorelift.toybox.train import learn_tokenizer
 
 @pytest.fixture(scope="session")
 def dense():
-    """The recipe with voxels that stop light from the start, so that a surface is there after a few steps."""
+    """The default recipe with a field that stops light from the start, so that a surface is there after a few steps."""
 
     def thicken(recipe):
-        stages = {
-            name: dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, density_scale=40.0))
-            for name, stage in recipe.stages().items()
-        }
-        return recipe.with_stages(stages)
+        shape = dataclasses.replace(recipe.shape, scene=dataclasses.replace(recipe.shape.scene, density_bias=3.0))
+        surface = dataclasses.replace(recipe.surface, scene=dataclasses.replace(recipe.surface.scene, resolution=12))
+        return recipe.with_stages({"shape": shape, "surface": surface})
 
     return thicken
 

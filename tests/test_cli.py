@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from scorelift.core.files import load_state
+from scorelift.engine.run import Run, start_scene
 from scorelift.export.gltf import from_glb
 from scorelift.priors.toybox import weights_path
+from scorelift.recipes import find_recipe
+from scorelift.scenes import Mesh, Volume
 
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 TINY = [
@@ -30,10 +34,10 @@ TINY = [
     "--finish.preview-size",
     "32",
     # Dense from the start, so that a surface is there after a few steps.
-    "--shape.scene.density-scale",
-    "40",
-    "--surface.scene.density-scale",
-    "40",
+    "--shape.scene.density-bias",
+    "3",
+    "--surface.scene.resolution",
+    "12",
 ]
 
 
@@ -139,6 +143,24 @@ def test_an_occupied_folder_is_refused_and_unchanged(finished):
     refused(scorelift("generate", "a blue duck", "--out", "run", cwd=finished.parent), "holds another run", "--resume")
     refused(scorelift("generate", "a blue duck", "--out", "run", "--resume", cwd=finished.parent), "'a red mushroom'")
     assert {p: p.stat().st_mtime_ns for p in finished.rglob("*")} == before
+
+
+@needs_weights
+def test_another_prompt_goes_on_from_a_runs_field(finished, tmp_path):
+    begun = start_scene(Run.open(finished), find_recipe("quick"))
+    assert isinstance(begun, Volume)  # the run ended with a mesh
+    words = ["generate", "a blue mushroom", "--from", str(finished), "--steps", "1", "--out", "blue", *TINY]
+    assert scorelift(*words, cwd=tmp_path).returncode == 0
+    first, after = (
+        load_state(next((folder / "checkpoints").glob("0-shape-*")))["scene"]
+        for folder in (finished, tmp_path / "blue")
+    )
+    assert first.keys() == after.keys()
+    assert all(
+        (first[name].float() - after[name].float()).abs().max() < 0.05
+        for name in ("field.table", "field.density.0.weight")
+    )  # one step away
+    assert isinstance(start_scene(Run.open(finished), find_recipe("fantasia3d")), Mesh)
 
 
 @needs_weights

@@ -43,14 +43,6 @@ def test_the_papers_numbers():
     assert (nerf.shading.shaded, geometry.shading.normal, texture.shading.shaded) == (0.0, 1.0, 0.0)
 
 
-def test_a_draft_is_the_small_presets_field_and_geometry_without_learned_twins():
-    draft, small = find_recipe("dreamflow", "draft"), find_recipe("dreamflow", "small")
-    assert list(draft.stages()) == ["nerf", "geometry"]
-    assert all(stage.distiller.twin.kind == "identity" for stage in draft.stages().values())
-    assert draft.nerf.scene == small.nerf.scene
-    assert draft.geometry == small.geometry
-
-
 def tiny(until: str | None = None):
     """All stages of the small preset, smaller still, a few steps each; its field begins as a ball."""
     recipe = find_recipe("dreamflow", "small")

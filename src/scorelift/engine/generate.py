@@ -24,7 +24,7 @@ from .interrupt import Interrupt
 from .loop import Loop
 from .outputs import make_asset, write_decoded, write_pictures, write_report
 from .progress import Progress
-from .run import Run, final_scene, slug
+from .run import Run, slug, start_scene
 from .team import Team
 
 CHECKPOINT_S = 15.0
@@ -99,7 +99,7 @@ def generate(
         if stage.prior is not None:
             check_there(stage.prior)
     if start is not None and run is None:
-        final_scene(Run.open(Path(start)))  # told now if it cannot be used
+        start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
     if run is None and team.leads:
         run = Run.create(path, prompt, plan, start=start)
     team.wait()
@@ -149,7 +149,8 @@ class Job:
         found = self.run.latest_checkpoint()
         if found is None:
             start = self.run.config.get("start")
-            return final_scene(Run.open(Path(start)), coloured=False) if start else None, 0, None
+            scene = start_scene(Run.open(Path(start)), self.recipe) if start else None
+            return scene, 0, None
         path, index, name, step = found
         if index >= len(self.stages) or self.stages[index][0] != name:
             raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)

@@ -15,7 +15,7 @@ from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
-from ..scenes import Scene, build_scene
+from ..scenes import Mesh, MeshConfig, Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -147,7 +147,7 @@ class Run:
 
     def save_checkpoint(self, index: int, stage: str, step: int, state: dict[str, Any], *, last: bool = False) -> Path:
         """Save a state of a stage; of a stage's checkpoints only the latest KEEP stay."""
-        path = self.path / "checkpoints" / f"{index}-{stage}-{step:07d}.safetensors"
+        path = self.path / "checkpoints" / checkpoint_name(index, stage, step)
         save_state(path, state)
         same = [p for p in self.checkpoints() if p.name.startswith(f"{index}-{stage}-")]
         for old in same[: -(1 if last else KEEP)]:
@@ -173,12 +173,36 @@ def final_scene(run: Run, *, coloured: bool = True) -> Scene:
     Raises:
         ScoreliftError: if its last stage is not finished.
     """
-    stages = list(run.recipe.stages().items())
-    found = run.latest_checkpoint()
-    name, stage = stages[-1]
-    if found is None or found[1:] != (len(stages) - 1, name, stage.steps):
+    scene = _scene_after(run, len(run.recipe.stages()) - 1)
+    return scene.coloured() if coloured else scene
+
+
+def start_scene(run: Run, recipe: Recipe) -> Scene:
+    """The scene of a run that another recipe begins with: its last, or its last field where no mesh will do.
+
+    Raises:
+        ScoreliftError: if the run is not finished.
+    """
+    first = next(iter(recipe.stages().values()))
+    scene, index = final_scene(run, coloured=False), len(run.recipe.stages()) - 1
+    while isinstance(scene, Mesh) and not isinstance(first.scene, MeshConfig) and index > 0:
+        index -= 1
+        scene = _scene_after(run, index)
+    return scene
+
+
+def _scene_after(run: Run, index: int) -> Scene:
+    """The scene that a run's stage ended with."""
+    name, stage = list(run.recipe.stages().items())[index]
+    path = run.path / "checkpoints" / checkpoint_name(index, name, stage.steps)
+    if not path.exists():
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
     scene = build_scene(stage.scene)
-    scene.load_state_dict(run.load_checkpoint(found[0])["scene"])
+    scene.load_state_dict(run.load_checkpoint(path)["scene"])
     scene.update(0, 1.0)
-    return scene.coloured() if coloured else scene
+    return scene
+
+
+def checkpoint_name(index: int, stage: str, step: int) -> str:
+    """Of the file; names sort by time."""
+    return f"{index}-{stage}-{step:07d}.safetensors"

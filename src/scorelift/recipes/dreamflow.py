@@ -33,7 +33,6 @@ class DreamFlow(Recipe):
     )
     presets: ClassVar[dict[str, str]] = {
         "small": "scaled down to some minutes on two CPU cores, with the embedded priors",
-        "draft": "field and geometry of that, without learned twins: under a minute",
     }
 
     prior: str = "sd21"  # "Stable Diffusion 2.1 for stage 1 and stage 2"
@@ -92,14 +91,7 @@ class DreamFlow(Recipe):
         300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh. As the embedded prior likes it: thin fog
         instead of a blob, emptied on the way; lit colours on the mesh instead of normals, which it has never seen;
         times from .9 on; its own cameras and backdrops.
-
-        `draft` is the first two stages of that, with D(x) = x for a twin in both.
         """
-        if name == "draft":
-            whole = cls._preset("small")
-            assert isinstance(whole, DreamFlow)
-            nerf = replace(whole.nerf, distiller=APFO(cfg_scale=7.5, twin=ITSELF))
-            return replace(whole, nerf=nerf, until="geometry", finish=Finish())
         full = cls()
         painted = replace(small.MESH, tuned="texture")
         return small.toylike(cls(

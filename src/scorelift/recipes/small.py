@@ -19,6 +19,10 @@ FIELD = HashConfig(
 )  # fmt: skip
 MESH = MeshConfig(resolution=40, paint=FIELD)
 
+CAMERAS = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
+BACKDROPS = BackdropSampler(grey=(0.25, 0.75))
+"""Not as bright as the prior knows them, for before white nothing white is seen."""
+
 CLEARED = Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.02)))
 "For score distillation into fog, whose gradients are some hundred times those of probability flow."
 SMOOTH = Penalties(bending=Constant(1.0), unevenness=Constant(50.0))
@@ -29,7 +33,5 @@ PAINT = AdamW(rate=Ramp(1e-3, 2e-4), weight_decay=0.0)
 
 def toylike(recipe: Recipe) -> Recipe:
     """The recipe with the embedded prior, and cameras and backdrops as it knows them."""
-    cameras = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
-    backdrops = BackdropSampler(grey=(0.25, 0.75))
-    stages = {name: replace(stage, cameras=cameras, backdrops=backdrops) for name, stage in recipe.stages().items()}
+    stages = {name: replace(stage, cameras=CAMERAS, backdrops=BACKDROPS) for name, stage in recipe.stages().items()}
     return replace(recipe.with_stages(stages), prior="toybox", finish=Finish(every_stage=True))
