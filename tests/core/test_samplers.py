@@ -62,6 +62,32 @@ def test_ring_draws_its_own_cameras_without_repeats(generator):
     torch.testing.assert_close(drawn, sampler.ring().azimuth_deg)
 
 
+@pytest.mark.parametrize("sampler", [OrbitSampler, DreamFusionCameras, HemisphereSampler])
+def test_groups_are_one_camera_turned(sampler, generator):
+    """Three groups of four: everything of the first, jitter too, a quarter turn further each time."""
+    cameras = sampler(group=4).draw(12, generator)
+    first = sampler().draw(3, torch.Generator().manual_seed(0))
+    quarter = torch.tensor([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    for group in range(3):
+        c2w = first.c2w[group]
+        for view in range(4):
+            one = 4 * group + view
+            torch.testing.assert_close(cameras.c2w[one], c2w, atol=1e-5, rtol=0)
+            turned = (first.azimuth_deg[group] + 90 * view) % 360
+            torch.testing.assert_close(cameras.azimuth_deg[one], turned)
+            assert cameras.elevation_deg[one] == first.elevation_deg[group]
+            assert cameras.fovy_deg[one] == first.fovy_deg[group]
+            c2w = quarter @ c2w
+
+
+def test_groups_divide_the_views(generator):
+    for n, group in ((6, 4), (4, 0), (1, 4)):
+        with pytest.raises(
+            ScoreliftError, match=rf"cameras\.group: expected a number that divides the stage's {n} views"
+        ):
+            OrbitSampler(group=group).draw(n, generator)
+
+
 def test_backdrops_plain_and_graded(generator):
     plain = BackdropSampler(gradient=0).draw(50, 8, generator)
     assert float(plain.flatten(2).std(-1).max()) == pytest.approx(0, abs=1e-6)

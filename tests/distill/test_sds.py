@@ -130,6 +130,46 @@ def test_crossing_bounds_are_told(generator):
         Times(low=Constant(0.9), high=Constant(0.1)).draw(gaussian(), 1, 0.0, generator)
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_rescaling_returns_the_contrast_of_each_group(views, generator):
+    """x0 times 1 - share + share std(unguided) / std(guided), over the pictures that the prior sees together."""
+    mean, other = torch.randn(2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    prior = GaussianPrior(mean, STD, unconditional=other)
+    prior.views = views
+    z, noise = torch.randn(2, 4, 1, 4, 4, generator=generator, dtype=torch.float64)
+    level = Level.vp(torch.tensor([0.8, 0.8, 2.0, 2.0], dtype=torch.float64))
+    plain, guided, got, whole = (
+        SDS(cfg_scale=scale, weighting="x0", rescale=share)(prior, z, terms(prior, 4), level, noise).x0
+        for scale, share in ((1.0, 0.0), (9.0, 0.0), (9.0, 0.7), (9.0, 1.0))
+    )
+    for group in range(0, 4, views):
+        own = slice(group, group + views)
+        torch.testing.assert_close(got[own], guided[own] * (0.3 + 0.7 * plain[own].std() / guided[own].std()))
+        torch.testing.assert_close(whole[own].std(), plain[own].std())
+    assert guided.std() > 2 * plain.std()
+    with pytest.raises(ScoreliftError, match="rescale"):
+        SDS(rescale=1.5)
+
+
+def test_perp_neg_is_rescaled_alike(generator):
+    mean, other = torch.randn(2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    prior = GaussianPrior(mean, STD, unconditional=other)
+    z, noise = torch.randn(2, 2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    full, uncond = prior.encode_prompts(["x"] * 2), prior.encode_prompts([""] * 2)
+    opposed = ((uncond, torch.ones(2, dtype=torch.float64)),)
+    said, level = Terms(full, full, uncond, opposed), Level.vp(torch.ones(2, dtype=torch.float64))
+    got = SDS(cfg_scale=9.0, perp_neg=1.0, rescale=1.0)(prior, z, said, level, noise).x0
+    plain = SDS(cfg_scale=1.0)(prior, z, said, level, noise).x0
+    torch.testing.assert_close(got.flatten(1).std(1), plain.flatten(1).std(1))
+
+
+def test_views_of_a_group_share_a_noise_level(generator):
+    prior = gaussian()
+    prior.views = 2
+    first, again, second, _ = Times().draw(prior, 4, 0.0, generator).sigma_ve.tolist()
+    assert first == again != second
+
+
 def test_x0_can_be_kept_in_range(generator):
     prior = gaussian(unconditional=torch.full((1, 4, 4), -1.0, dtype=torch.float64))
     z = torch.zeros(1, 1, 4, 4, dtype=torch.float64)

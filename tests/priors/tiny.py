@@ -29,6 +29,8 @@ from diffusers import (
     UNet2DConditionModel,
     UNet2DModel,
 )
+from published import TINY, random_weights
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import (
     CLIPTextConfig,
@@ -202,6 +204,30 @@ def save(kind: str, folder: Path) -> Path:
         names = {"0": "duck", "1": "red mushroom, toadstool", "2": "mushroom"}
         index.write_text(json.dumps({**json.loads(index.read_text()), "id2label": names}))
     return folder / kind
+
+
+def multiview(folder: Path, weights: dict[str, Tensor] | None = None) -> Path:
+    """A tiny MVDream in the layout of its port to diffusers: the network under the names it was published with."""
+    torch.manual_seed(0)
+    pipe = StableDiffusionPipeline(
+        vae=vae(scaling_factor=0.18215), text_encoder=clip(), tokenizer=clip_tokenizer(folder / "words"), unet=unet(),
+        scheduler=DDIMScheduler(**SCALED, steps_offset=1, clip_sample=False, set_alpha_to_one=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    target = folder / "mvdream"
+    parts = ("vae", "text_encoder", "tokenizer", "scheduler")
+    for part in parts:
+        getattr(pipe, part).save_pretrained(target / part)
+    (target / "unet").mkdir()
+    save_file(weights or random_weights(TINY), target / "unet" / "diffusion_pytorch_model.safetensors")
+    (target / "unet" / "config.json").write_text(json.dumps({"_class_name": "MultiViewUNetModel", **TINY}))
+    (target / "unet" / "mv_unet.py").write_text("raise RuntimeError('code of a checkpoint was run')\n")
+    library = {"text_encoder": "transformers", "tokenizer": "transformers"}
+    index = {part: [library.get(part, "diffusers"), type(getattr(pipe, part)).__name__] for part in parts}
+    index |= {"unet": ["mv_unet", "MultiViewUNetModel"], "feature_extractor": [None, None],
+              "image_encoder": [None, None], "requires_safety_checker": False}  # fmt: skip
+    (target / "model_index.json").write_text(json.dumps({"_class_name": "MVDreamPipeline", **index}))
+    return target
 
 
 def noisy(prior: Prior, level: Level) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,42 @@ def _check_span(name: str, span: tuple[float, float], low: float, high: float) -
         raise bad(name, expected=f"low <= high within [{low:g}, {high:g}]", got=span)
 
 
+def turned(cameras: Cameras, count: int) -> Cameras:
+    """Each camera followed by the `count` - 1 others that it becomes when turned evenly about the vertical axis."""
+    if count == 1:
+        return cameras
+    angle_deg = (torch.arange(count) * (360 / count)).repeat(len(cameras))
+    angle = torch.deg2rad(angle_deg)
+    turn = torch.eye(4).repeat(len(angle), 1, 1)
+    turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = angle.cos(), -angle.sin(), angle.sin(), angle.cos()
+    each = cameras[torch.arange(len(cameras)).repeat_interleave(count)]
+    return Cameras(turn @ each.c2w, each.fovy_deg, each.elevation_deg, (each.azimuth_deg + angle_deg) % 360)
+
+
 @dataclass(frozen=True, kw_only=True)
-class OrbitSampler:
+class CameraSampler(ABC):
+    """What random cameras have in common."""
+
+    group: int = 1
+    "Cameras that stand together, evenly around at one elevation: for priors that see several views at once."
+
+    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras, in groups: one at random, the others turned about the vertical axis.
+
+        Raises:
+            ScoreliftError: if `n` is not whole groups.
+        """
+        if self.group < 1 or n % self.group:
+            raise bad("cameras.group", expected=f"a number that divides the stage's {n} views", got=self.group)
+        return turned(self.draw_each(n // self.group, generator), self.group)
+
+    @abstractmethod
+    def draw_each(self, n: int, generator: torch.Generator) -> Cameras:
+        """Draw `n` cameras without regard to groups."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrbitSampler(CameraSampler):
     """Cameras around the object, any azimuth, far enough and zoomed so that it fills most of the frame."""
 
     elevation_deg: tuple[float, float] = (-10.0, 50.0)
@@ -42,9 +77,7 @@ class OrbitSampler:
         _check_span("fill", self.fill, 0.05, 4)
         check_range("high_share", self.high_share, 0, 1)
 
-    def draw(self, n: int, generator: torch.Generator) -> Cameras:
-        """Draw `n` cameras."""
-
+    def draw_each(self, n: int, generator: torch.Generator) -> Cameras:
         def uniform(span: tuple[float, float]) -> Tensor:
             return span[0] + (span[1] - span[0]) * torch.rand(n, generator=generator)
 
@@ -166,7 +199,7 @@ class BackdropSampler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DreamFusionCameras:
+class DreamFusionCameras(CameraSampler):
     """Cameras of DreamFusion: Section 3.2 and "Additional camera and light sampling details" of Appendix A.2."""
 
     distance: tuple[float, float] = (1.0, 1.5)
@@ -186,7 +219,7 @@ class DreamFusionCameras:
         _check_span("focal", self.focal, 0.1, 100)
         check_range("even_area_share", self.even_area_share, 0, 1)
 
-    def draw(self, n: int, generator: torch.Generator) -> Cameras:
+    def draw_each(self, n: int, generator: torch.Generator) -> Cameras:
         """Draw `n` cameras; elevation and azimuth are those before the jitter."""
 
         def uniform(span: tuple[float, float], *shape: int) -> Tensor:
@@ -221,7 +254,7 @@ class DreamFusionLights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HemisphereSampler:
+class HemisphereSampler(CameraSampler):
     """Cameras spread evenly over the upper half sphere, looking at the origin. Ref: SJC App. A3."""
 
     distance: float = 1.5
@@ -231,8 +264,7 @@ class HemisphereSampler:
         _check_span("fov_deg", self.fov_deg, 1, 170)
         check_positive("distance", self.distance)
 
-    def draw(self, n: int, generator: torch.Generator) -> Cameras:
-        """Draw `n` cameras."""
+    def draw_each(self, n: int, generator: torch.Generator) -> Cameras:
         height, turn, zoom = torch.rand(3, n, generator=generator)
         low, high = self.fov_deg
         elevation = torch.rad2deg(torch.asin(height))

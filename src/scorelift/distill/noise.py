@@ -26,7 +26,7 @@ class Times:
     high: Schedule = Constant(0.98)
 
     def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
-        """Noise levels of `n` pictures.
+        """Noise levels of `n` pictures, one for those that the prior sees together.
 
         Raises:
             ScoreliftError: if the bounds leave (0, 1) or cross.
@@ -34,7 +34,7 @@ class Times:
         low, high = self.low.at(progress), self.high.at(progress)
         if not 0 < low <= high < 1:
             raise bad("noise times", expected="0 < low <= high < 1", got=f"low {low:g}, high {high:g}")
-        return prior.schedule.level(low + (high - low) * torch.rand(n, generator=generator))
+        return prior.together(prior.schedule.level(low + (high - low) * torch.rand(n, generator=generator)))
 
 
 def annealed(start: float, end: float, spread: float = 0.1) -> Times:

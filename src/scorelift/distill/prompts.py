@@ -2,7 +2,8 @@
 
 Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
 two interpolated. "bare" are the paper's own four (front, side, back, overhead) even where the prior knows finer ones.
-SJC App. A3 says them before the prompt, and "overhead" from 30 degrees on.
+SJC App. A3 says them before the prompt, and "overhead" from 30 degrees on. A prior of several views is told the cameras
+themselves, and no phrases (as MVDream's authors do), with and without the prompt.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.cameras import Cameras
+from ..core.errors import bad
 from ..priors.base import Condition, Prior, ViewWords
 from .base import Terms
 
@@ -31,24 +33,33 @@ class ViewPrompts:
         self.words: ViewWords = ViewWords() if choice == "bare" else prior.view_words
         if overhead_deg is not None:
             self.words = replace(self.words, overhead_deg=overhead_deg)
-        self.choice, self.prompt = choice, prompt
+        self.choice, self.prompt, self.prior = "none" if prior.views > 1 else choice, prompt, prior
         phrases: dict[str, int] = {}
         for azimuth in range(len(self.words.azimuths)):
             for elevation in (0.0, self.words.low_deg - 1, self.words.low_deg + 1, self.words.high_deg + 1, 90.0):
                 phrases.setdefault(self.words.phrase(azimuth, elevation), len(phrases) + 2)
-        if choice == "none":
+        if self.choice == "none":
             phrases = {}
         self.row = phrases
         said = [f"{prompt}, {phrase}" if place == "after" else f"{phrase} of {prompt}" for phrase in phrases]
         self.encoded = prior.encode_prompts([negative, prompt, *said])
 
     def terms(self, cameras: Cameras) -> Terms:
-        """The prompt's conditions for each camera."""
+        """The prompt's conditions for each camera.
+
+        Raises:
+            ScoreliftError: if the prior sees several views and the cameras are not groups of so many.
+        """
         n = len(cameras)
         plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
+        pose = cameras.c2w[:, :3].flatten(1)
+        if self.prior.views > 1:
+            check_groups(cameras, self.prior)
+            plain = plain.told(pose)
+            return Terms(plain, plain, uncond.told(pose), prompt=self.prompt, pose=pose)
         if self.choice == "none":
             return Terms(plain, plain, uncond, prompt=self.prompt)
-        opposed, pose = self._opposed(cameras), cameras.c2w[:, :3].flatten(1)
+        opposed = self._opposed(cameras)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
         if self.choice != "interpolated":
             rows = [self.row[self.words.phrase(self.words.nearest(a), e)] for e, a in views]
@@ -82,3 +93,18 @@ class ViewPrompts:
             for index, weight in ((left, 1 - share), ((left + 1) % count, share)):
                 weights[i, self.row[self.words.phrase(index, elevation)]] += weight
         return self.encoded.mix(weights)
+
+
+def check_groups(cameras: Cameras, prior: Prior) -> None:
+    """Raise unless cameras stand in a prior's groups: evenly around, at one elevation, distance and field of view."""
+    prior.check_views(len(cameras))
+    views = prior.views
+    level = torch.stack([cameras.elevation_deg, cameras.fovy_deg, cameras.position.norm(dim=-1)]).unflatten(
+        1, (-1, views)
+    )
+    azimuth = (cameras.azimuth_deg % 360).unflatten(0, (-1, views)).sort(-1).values
+    gaps = (azimuth.roll(-1, -1) - azimuth) % 360
+    if (level - level[..., :1]).abs().max() > 0.01 or (gaps - 360 / views).abs().max() > 0.1:
+        raise bad("cameras", expected=f"groups of {views}, evenly around at one elevation, distance and field of view",
+                  got=f"azimuths {', '.join(f'{a:.0f}' for a in cameras.azimuth_deg[:views].tolist())} first",
+                  remedy=f"Set the stage's cameras.group to {views}, in one process.")  # fmt: skip

@@ -40,6 +40,10 @@ class Condition:
 
         return Condition({name: combine(t) for name, t in self.tensors.items()})
 
+    def told(self, pose: Float[Tensor, "b 12"]) -> Condition:
+        """The rows with the cameras they are seen from, for priors of several views."""
+        return Condition({**self.tensors, "pose": pose.to(next(iter(self.tensors.values())).device)})
+
     @staticmethod
     def cat(conditions: Sequence[Condition]) -> Condition:
         """Rows of several conditions of the same prior, one after the other."""
@@ -96,6 +100,8 @@ class Prior(ABC):
     bound: float | None = 1.0
     "Of |z| of a picture; None for latents, which have none."
     view_words: ViewWords = ViewWords()
+    views: int = 1
+    "Pictures it sees together: rows of a batch come in groups of so many, of cameras evenly around one object."
 
     @abstractmethod
     def predict_x0(self, z_t: Float[Tensor, "b c h w"], level: Level, condition: Condition) -> Float[Tensor, "b c h w"]:
@@ -108,6 +114,16 @@ class Prior(ABC):
         Raises:
             ScoreliftError: for a prompt the model cannot read.
         """
+
+    def check_views(self, n: int) -> None:
+        """Raise unless `n` pictures are whole groups."""
+        if n % self.views:
+            raise bad("views", expected=f"a multiple of {self.views}, for {self.name} sees so many together", got=n,
+                      remedy=f"Set the stage's views and cameras.group to {self.views}.")  # fmt: skip
+
+    def together(self, level: Level) -> Level:
+        """Each group at the level of its first picture: a prior of several views was trained at one for all of them."""
+        return level if self.views == 1 else level[torch.arange(len(level)) // self.views * self.views]
 
     def check_prompt(self, prompt: str) -> None:
         """Raise for a prompt the model cannot read, as far as can be told without reading it."""

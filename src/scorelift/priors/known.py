@@ -43,6 +43,11 @@ KNOWN: dict[str, Known] = {
         licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4", parameters=0.87,
         note="withdrawn at its first address in November 2025; the mirror is tried first",
     ),
+    "mvdream": Known(
+        ids=("ashawkey/mvdream-sd2.1-diffusers", "dylanebert/mvdream"),
+        licence="OpenRAIL", predicts="epsilon", space="latent 32 x 32 x 4", parameters=0.87,
+        note="four views at once; guidance 50 with rescale .5",
+    ),
     "sdxl": Known(
         ids=("stabilityai/stable-diffusion-xl-base-1.0",),
         licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.57,

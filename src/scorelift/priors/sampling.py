@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..core.diffusion import Level
 from ..core.errors import bad, check_range
+from ..core.samplers import ring
 from .base import Prior
 from .guidance import Guidance
 
@@ -38,7 +39,7 @@ def sample(
     clip: bool = True,
     sigma_max: float | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """Draw one z a row of the guidance's conditions.
+    """Draw one z a row of the guidance's conditions; for a prior of several views, rows are views from the front on.
 
     Args:
         eta: 0 for DDIM, 1 for ancestral sampling.
@@ -55,6 +56,10 @@ def sample(
     sigmas = karras_sigmas(max(low, 0.02), min(sigma_max or high, 80.0), steps)
     side = size or prior.sizes[0]
     condition = guidance.terms[0][0]
+    asked = len(condition)
+    if prior.views > 1:
+        guidance = seen_around(guidance, prior.views)
+        condition = guidance.terms[0][0]
     device = next(iter(condition.tensors.values())).device
     shape = (len(condition), prior.channels, side, side)
     y = sigmas[0].to(device) * torch.randn(shape, generator=generator).to(device)
@@ -65,4 +70,12 @@ def sample(
         fresh = float(eta * (then**2 * (1 - then**2 / now**2)).clamp_min(0).sqrt())
         kept = float((then**2 - fresh**2).clamp_min(0).sqrt() / now)
         y = x0 + kept * (y - x0) + fresh * torch.randn(shape, generator=generator).to(device)
-    return y
+    return y[:asked]
+
+
+def seen_around(guidance: Guidance, views: int) -> Guidance:
+    """The guidance with a camera for each row, `views` around one object after the other; the last group made whole."""
+    asked = len(guidance.terms[0][0])
+    rows = torch.arange(-(-asked // views) * views).clamp_max(asked - 1)
+    pose = ring(views).c2w[:, :3].flatten(1).repeat(len(rows) // views, 1)
+    return Guidance(tuple((condition.pick(rows).told(pose), weight) for condition, weight in guidance.terms))

@@ -50,6 +50,11 @@ class Checkpoint:
         """The pipeline's class name."""
         return str(self.index.get("_class_name", ""))
 
+    @property
+    def pipeline(self) -> str:
+        """The class of diffusers that reads its prompts and its LoRA weights."""
+        return "StableDiffusionPipeline" if self.kind == "MVDreamPipeline" else self.kind
+
     def names(self, component: str) -> tuple[str, str] | None:
         """Library and class of a component; None if the checkpoint has none."""
         entry = self.index.get(component)
@@ -84,8 +89,16 @@ class Checkpoint:
                 f'trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
                 f"P.from_pretrained('{self.folder}', use_safetensors=False).save_pretrained('{self.folder}-safe')\""
             )
-        plain = [name for name in safe if not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))]
-        return None if plain else safe[0].split(".")[1].split("-")[0]
+        return None if any(map(_plain, safe)) else safe[0].split(".")[1].split("-")[0]
+
+    def weights(self, component: str) -> list[Path]:
+        """The files of a component's weights, of one variant.
+
+        Raises:
+            ScoreliftError: as `variant`.
+        """
+        plain = self.variant(component) is None
+        return [file for file in sorted(self.path(component).glob("*.safetensors")) if _plain(file.name) == plain]
 
     def fingerprint(self, components: Sequence[str]) -> str:
         """A short name for the content of some components, and of all that the checkpoint says of itself."""
@@ -95,6 +108,11 @@ class Checkpoint:
         for component in components:
             digest.update(f"{component}/{content(self.path(component))}".encode())
         return digest.hexdigest()[:16]
+
+
+def _plain(name: str) -> bool:
+    """Whether a file of weights is of no variant."""
+    return not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))
 
 
 def content(path: Path) -> str:

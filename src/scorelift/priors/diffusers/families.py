@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...core.errors import bad
 from .checkpoint import Checkpoint
+from .multiview import VIEWS, camera_numbers
 
 Tensors = dict[str, Tensor]
 
@@ -32,6 +33,8 @@ class Family(ABC):
     "Components that read prompts; none where a prompt is no more than a name."
     token_limit: int | None = None
     "Tokens the encoders read; None: as many as the tokenizer says."
+    views: int = 1
+    "Pictures it sees together."
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.kind = checkpoint.kind
@@ -53,6 +56,15 @@ class Diffusion(Family):
 
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         return net(z, time, encoder_hidden_states=t["tokens"]).sample
+
+
+class MultiView(Diffusion):
+    """MVDream: Stable Diffusion 2.1 for four views of one object, told their cameras."""
+
+    views = VIEWS
+
+    def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
+        return net(z, time, encoder_hidden_states=t["tokens"], class_labels=camera_numbers(t["pose"])).sample
 
 
 class DiffusionXL(Family):
@@ -203,6 +215,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
     """
     families: dict[str, type[Family]] = {
         "StableDiffusionPipeline": Diffusion,
+        "MVDreamPipeline": MultiView,
         "StableDiffusionXLPipeline": DiffusionXL,
         "StableDiffusionXLImg2ImgPipeline": DiffusionXL,
         "StableDiffusion3Pipeline": DiffusionThree,

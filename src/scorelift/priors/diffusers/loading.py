@@ -13,6 +13,7 @@ from .checkpoint import Checkpoint
 from .families import family_of, vae_factor
 from .latents import Latents
 from .lora import fuse_lora
+from .multiview import load_multiview
 from .noise import read_noise
 from .prior import DiffusersPrior
 from .prompts import Prompts
@@ -38,8 +39,8 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     family = family_of(checkpoint)
     schedule, prediction = read_noise(checkpoint)
     dtype = options.dtype(device)
-    net = _component(checkpoint, family.net, dtype)
-    kind = getattr(diffusers, checkpoint.kind)
+    net = load_multiview(checkpoint, dtype) if family.views > 1 else _component(checkpoint, family.net, dtype)
+    kind = getattr(diffusers, checkpoint.pipeline)
     if options.lora:
         fuse_lora(kind, options, {family.net: net})
     latents = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.diffusion import Flow, Level, NoiseSchedule
+from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
 from .families import Family
@@ -23,7 +24,7 @@ class DiffusersPrior(Prior):
     def __init__(self, net: Any, family: Family, schedule: NoiseSchedule, prediction: Prediction,
                  latents: Latents | None, prompts: Prompts, name: str) -> None:  # fmt: skip
         self.net, self.family, self.prediction, self.latents, self.prompts = net, family, prediction, latents, prompts
-        self.name, self.schedule = name, schedule
+        self.name, self.schedule, self.views = name, schedule, family.views
         self.bound = None if latents else 1.0
         size = net.config.sample_size
         self.sizes = (size if isinstance(size, int) else size[0],)
@@ -54,6 +55,9 @@ class DiffusersPrior(Prior):
         return Level.vp(sigma), self.schedule.time(sigma) * (self.steps - 1)
 
     def predict_x0(self, z_t: Tensor, level: Level, condition: Condition) -> Tensor:
+        self.check_views(len(z_t))
+        if self.views > 1 and "pose" not in condition.tensors:
+            raise bad("cameras", expected=f"one for each picture, for {self.name} is told where they stand", got="none")
         own, time = self.native(level)
         rescale = (own.alpha_t / level.alpha_t).to(z_t).view(-1, 1, 1, 1)
         z = z_t * rescale

@@ -17,9 +17,14 @@ from .checkpoint import Checkpoint, content
 from .families import Family
 from .lora import fuse_lora
 
+WITH_T5 = ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
+"""Pipelines whose T5 reads in fp32 where others read in fp16: it overflows."""
+
 
 class Prompts:
     """Reads prompts with a checkpoint's own text encoders, which are in memory only while they read.
+
+    Where a GPU does not hold them, the CPU reads.
 
     Raises:
         ScoreliftError: when reading, for a tokenizer that knows no words.
@@ -31,21 +36,42 @@ class Prompts:
         self.device = torch.device("cpu") if options.text_device == "cpu" else device
         self.names = tuple(name for name in family.encoders if checkpoint.names(name))
         self.dtype = torch.float32 if self.device.type == "cpu" else options.dtype(self.device)
-        if checkpoint.kind in ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline"):
-            self.dtype = torch.float32 if self.dtype == torch.float16 else self.dtype  # T5 overflows in fp16
+        if checkpoint.kind in WITH_T5:
+            self.dtype = torch.float32 if self.dtype == torch.float16 else self.dtype
+        self.folder = cache
+        self.cache = self._cache()
+
+    def _cache(self) -> PromptCache:
+        options = self.options
         added = [content(Path(file)) for file in (options.lora, options.textual_inversion) if file]
         changes = "/".join([str(self.dtype), str(options.lora_scale), *added])
-        self.cache = PromptCache(checkpoint.fingerprint(self.names), changes, cache)
+        return PromptCache(self.checkpoint.fingerprint(self.names), changes, self.folder)
 
     def encode(self, prompts: list[str]) -> dict[str, Tensor]:
         """Tensors with one row a prompt."""
         if not self.names:
             return self.family.read(None, prompts)
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.cache]
-        if missing:
-            self._read(missing)
+        if missing and not self._fits(missing):
+            self.device, self.dtype = torch.device("cpu"), torch.float32
+            self.cache = self._cache()
+            gc.collect()
+            torch.cuda.empty_cache()
+            warnings.warn("the text encoders do not fit the GPU beside the rest: the CPU reads the prompt, which takes "
+                          "longer, once. --model.text-device cpu says so from the start", stacklevel=2)  # fmt: skip
+            return self.encode(prompts)
         rows = [self.cache[prompt] for prompt in prompts]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _fits(self, prompts: list[str]) -> bool:
+        """Read prompts; False if memory ran out."""
+        try:
+            self._read(prompts)
+        except torch.OutOfMemoryError:
+            if self.device.type == "cpu":
+                raise
+            return False
+        return True
 
     @torch.no_grad()
     def _read(self, prompts: list[str]) -> None:
@@ -65,7 +91,7 @@ class Prompts:
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        kind = getattr(diffusers, self.checkpoint.kind)
+        kind = getattr(diffusers, self.checkpoint.pipeline)
         for name in self.names:
             if name.startswith("text_encoder"):
                 self.checkpoint.variant(name)  # refuses pickles
