@@ -23,25 +23,18 @@ TINY = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, tur
 
 def shrunk(recipe):
     """The recipe on few voxels, with small outputs."""
-    stages = {
-        name: dataclasses.replace(stage, scene=VoxelConfig(resolution=20)) for name, stage in recipe.stages().items()
-    }
+    voxels, stages = VoxelConfig(resolution=20), {}
+    for name, stage in recipe.stages().items():
+        mesh = isinstance(stage.scene, MeshConfig)
+        scene = MeshConfig(resolution=10, paint=voxels, tuned=stage.scene.tuned) if mesh else voxels
+        stages[name] = dataclasses.replace(stage, scene=scene, size=min(stage.size, 32) if mesh else stage.size)
     return dataclasses.replace(recipe.with_stages(stages), finish=TINY)
 
 
 def tiny_flow():
-    """DreamFlow's stages on a few voxels."""
-    flow = DreamFlow.preset("small")
-    voxels = VoxelConfig(resolution=20)
-    mesh = MeshConfig(resolution=10, paint=voxels)
-    scenes = {"nerf": voxels, "geometry": mesh}
-    stages = {
-        name: dataclasses.replace(
-            stage, scene=scenes.get(name, dataclasses.replace(mesh, tuned="texture")), size=32, prior=None
-        )
-        for name, stage in flow.stages().items()
-    }
-    return dataclasses.replace(flow.with_stages(stages), finish=TINY)
+    """DreamFlow's stages on a few voxels, with one prior."""
+    flow = shrunk(DreamFlow.preset("small"))
+    return flow.with_stages({name: dataclasses.replace(s, size=32, prior=None) for name, s in flow.stages().items()})
 
 
 @pytest.fixture

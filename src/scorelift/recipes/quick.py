@@ -1,8 +1,8 @@
 """`quick`, the default: the best asset per second with the embedded prior on two CPU cores.
 
 Ours, in DreamFlow's way (Lee et al. 2024), each render its own twin: renders follow the prior's probability flow, first
-as a field, unlit and small, which settles what stands where; then as a mesh, lit and larger, which settles the surface
-and takes the shade out of the colours. Emptiness grows, as in SJC (Wang et al. 2022, Sec. 4.2).
+as a field, unlit and small, which settles what stands where, and colours; then as a mesh, lit and larger, which settles
+the surface. Emptiness grows, as in SJC (Wang et al. 2022, Sec. 4.2).
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from . import small
 from .base import LIT, UNLIT, Penalties, Recipe, Stage
 from .optimizers import AdamW
 
+FIELD = replace(small.FIELD, coarse_samples=32)
+BACKDROPS = replace(small.BACKDROPS, tint=0.25)
+"""Before grey ones alone, a car's pale windows are taken for the background and eaten."""
 FLOW = APFO(cfg_scale=7.5, twin=TwinConfig(kind="identity"))
 
 
@@ -31,25 +34,25 @@ class Quick(Recipe):
 
     shape: Stage = Stage(
         steps=600,
-        scene=small.FIELD,
+        scene=FIELD,
         size=32,
         noise=Trajectory(start=0.9, end=0.4, levels=600),
         distiller=FLOW,
         cameras=small.CAMERAS,
         shading=UNLIT,
-        backdrops=small.BACKDROPS,
+        backdrops=BACKDROPS,
         penalties=Penalties(emptiness=Steps((0.0, 0.5), (5e-6, 5e-5))),
         optimizer=AdamW(rate=Constant(1e-2)),
     )
     surface: Stage = Stage(
         steps=200,
-        scene=replace(small.MESH, tuned="both", paint_rate=0.2),
+        scene=replace(small.MESH, paint=FIELD),
         size=64,
         noise=Trajectory(start=0.6, end=0.35, levels=200),
         distiller=FLOW,
         cameras=small.CAMERAS,
         shading=LIT,
-        backdrops=small.BACKDROPS,
+        backdrops=BACKDROPS,
         penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
         optimizer=small.CARVE,
     )

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from ..distill.sds import SDS
-from ..distill.sjc import SJC
+from ..distill.vsd import APFO
 from ..evaluate.janus import calibrate
 from ..recipes import Quick, Recipe
 from ..recipes.base import Prompting
@@ -33,7 +32,7 @@ def said(way: tuple[Prompting, float], *, steps: int | None, seed: int) -> Recip
     quick = Quick()
     stages = {}
     for name, stage in quick.stages().items():
-        assert isinstance(stage.distiller, SDS | SJC)
+        assert isinstance(stage.distiller, APFO)
         distiller = replace(stage.distiller, perp_neg=perp_neg)
         stages[name] = replace(stage, prompting=prompting, distiller=distiller)
     recipe = replace(quick.with_stages(stages), seed=seed)
