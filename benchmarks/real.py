@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from full_size import FULL, Full
 from scorelift.core.diffusion import Flow, Table
+from scorelift.engine.plan import StagePlan
 from scorelift.priors.diffusers import DiffusersPrior
 from scorelift.priors.diffusers.families import Diffusion
 from scorelift.priors.diffusers.latents import Latents
@@ -99,9 +100,12 @@ def main() -> None:
             rows = measure(plan, prior, args.steps, 3, args.device, middle=0)
             peak = torch.cuda.max_memory_allocated() / 2**30 if args.device == "cuda" else None
             show(rows)
-            if peak is not None:
-                print(f"peak memory {peak:.1f} GiB")
-            everything += [{"prior": name, "peak_gib": peak, **row} for row in rows]
+            sketch = build(name, "meta", dtype)
+            alone = [StagePlan(n, stage, sketch, 0) for n, stage in plan.stages().items() if stage.prior is None]
+            counted = max(stage.whole.peak for stage in alone) / 2**30
+            measured = "not measured" if peak is None else f"{peak:.2f} GiB"
+            print(f"peak memory {measured}; counted beforehand (`scorelift plan`) {counted:.2f} GiB of tensors")
+            everything += [{"prior": name, "peak_gib": peak, "counted_gib": counted, **row} for row in rows]
         del prior
     if args.out is not None:
         args.out.write_text(json.dumps(everything, indent=2) + "\n")

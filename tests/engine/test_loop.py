@@ -128,10 +128,10 @@ def test_several_noise_draws_average_their_gradients():
 
     def gradients(draws):
         loop = Loop("only", ring_stage(size=8, draws=draws), build_scene(ring_stage().scene), prior, "toy", seed=0)
-        cameras, _ = loop._look(0.5, torch.Generator().manual_seed(0))
+        cameras, _, _ = loop._render(loop.mine, 0.5, torch.Generator().manual_seed(0))
         terms = loop.prompts.terms(cameras)
         generators = (torch.Generator().manual_seed(seed) for seed in range(64))
-        return torch.stack([loop._distill(z, terms, 0.5, generator)[0] for generator in generators])
+        return torch.stack([loop._distill(prior, z, loop.mine, terms, 0.5, generator)[0] for generator in generators])
 
     one, sixteen = gradients(1), gradients(16)
     assert float(sixteen.std(0).mean()) == pytest.approx(float(one.std(0).mean()) / 4, rel=0.1)

@@ -10,6 +10,7 @@ from ..core.errors import ScoreliftError, bad
 from ..version import __version__
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
+from .plan import plan
 from .runs import canvas, export, generate, recipes, render, sample
 from .studies import reproduce
 from .world import (
@@ -27,6 +28,7 @@ from .world import (
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
+    "plan": plan,
     "canvas": canvas,
     "export": export,
     "render": render,
@@ -63,8 +65,8 @@ def _dispatch(argv: list[str]) -> None:
         asked = " ".join(argv[:2]) if argv[0] in {n.split()[0] for n in COMMANDS} else argv[0]
         raise bad("command", expected=f"one of {', '.join(COMMANDS)}", got=asked, remedy="See scorelift --help.")
     command, rest = COMMANDS[name], argv[len(name.split()) :]
-    if command is generate:
-        generate(rest)
+    if command in (generate, plan):
+        command(rest)
         return
     if command is toybox_train:
         from ..toybox.train import TrainConfig

@@ -18,7 +18,7 @@ def generate(argv: Sequence[str]) -> None:
     from ..engine.generate import generate as run_it
     from ..recipes import find_recipe
 
-    name, preset = _peek(argv, "--recipe") or "quick", _peek(argv, "--preset")
+    name, preset = peek(argv, "--recipe") or "quick", peek(argv, "--preset")
     default = find_recipe(name, preset)
 
     def command(
@@ -101,7 +101,7 @@ def _report(run: Any) -> None:
             print(f"  {run.path / name}")
 
 
-def _peek(argv: Sequence[str], option: str) -> str | None:
+def peek(argv: Sequence[str], option: str) -> str | None:
     """The value of an option that decides which other options exist."""
     for i, word in enumerate(argv):
         if word == option and i + 1 < len(argv):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
 from .outputs import make_asset, write_decoded, write_pictures, write_report
+from .plan import exhausted, shortage
+from .plan import plan as planned
 from .progress import Progress
 from .run import Run, slug, start_scene
 from .team import Team
@@ -76,7 +80,8 @@ def generate(
         The finished run.
 
     Raises:
-        ScoreliftError: for bad input, an empty scene, or values that are not finite. Nothing of another run is touched.
+        ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory. Nothing of another
+            run is touched.
     """
     if not prompt.strip():
         raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
@@ -92,7 +97,12 @@ def generate(
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
-    model = load_prior(asked.prior, where, asked.model)
+    if where == "cuda" and team.leads:
+        _foretell(asked, prompt, quiet=quiet)
+    try:
+        model = load_prior(asked.prior, where, asked.model)
+    except torch.OutOfMemoryError as error:
+        raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
     plan = plan.fitted(model.channels if model.bound is None else 0)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
@@ -106,6 +116,14 @@ def generate(
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
     del model  # the job lets go of it when a stage has another
     return job.go()
+
+
+def _foretell(recipe: Recipe, prompt: str, *, quiet: bool) -> None:
+    """Say what the card will not hold, as far as can be told; what is wrong with the prior, loading it says."""
+    with suppress(ScoreliftError, RuntimeError):
+        text = shortage(planned(recipe, prompt), recipe, torch.cuda.mem_get_info()[0])
+        if text is not None:
+            Progress(1, quiet=quiet).say(text)
 
 
 def _resumed(path: Path, prompt: str, until: str | None) -> Run:
@@ -135,7 +153,11 @@ class Job:
         before = sum(stage.steps for _, stage in self.stages[:index]) + (state["step"] if state else 0)
         progress = Progress(total, before, quiet=self.quiet)
         for i in range(index, len(self.stages)):
-            scene = self._stage(i, scene, state if i == index else None, progress)
+            try:
+                scene = self._stage(i, scene, state if i == index else None, progress)
+            except torch.OutOfMemoryError as error:
+                name, stage = self.stages[i]
+                raise self._stopped(exhausted(f"stage {name}", self.recipe, name, stage, error)) from error
             state = None
         progress.close()
         assert scene is not None
@@ -169,6 +191,7 @@ class Job:
         loop = Loop(
             name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device, team=self.team
         )
+        loop.told = partial(self._again, index, loop, progress)
         if state is not None:
             loop.load(state)
         started = saved = shown = time.monotonic()
@@ -194,12 +217,11 @@ class Job:
                         progress.close()
                         raise KeyboardInterrupt
                     if now - shown > PREVIEW_S and isinstance(scene, Body) and self.team.leads:
-                        write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
+                        with suppress(torch.OutOfMemoryError):  # nobody needs it
+                            write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
                         shown = now
         except ScoreliftError as error:
-            last = self.run.latest_checkpoint()
-            good = f" The last good checkpoint is {last[0]}." if last else ""
-            raise ScoreliftError(f"{error}{good}") from error
+            raise self._stopped(error) from error
         self._save(index, loop)
         loop.close()
         self.seconds[name] = round(time.monotonic() - started, 2)
@@ -207,6 +229,17 @@ class Job:
         if self.recipe.finish.every_stage and index + 1 < len(self.stages) and self.team.leads:
             self._show_stage(name, scene)
         return scene
+
+    def _stopped(self, error: ScoreliftError) -> ScoreliftError:
+        """The error, with what is left of the run."""
+        last = self.run.latest_checkpoint()
+        return ScoreliftError(f"{error} The last good checkpoint is {last[0]}.") if last else error
+
+    def _again(self, index: int, loop: Loop, progress: Progress, text: str, whole: bool) -> None:
+        """Before a step is tried again for want of memory: keep what is there, say so."""
+        if whole:
+            self._save(index, loop)
+        progress.say(text)
 
     def _take_prior(self, name: str) -> None:
         """Hold the prior of a stage, and no other."""
@@ -235,7 +268,10 @@ class Job:
         begun = time.monotonic()
         facts: dict[str, Any] = {}
         if scene.latent:
-            write_decoded(path, scene, self.prior)
+            try:
+                write_decoded(path, scene, self.prior)
+            except torch.OutOfMemoryError:
+                progress.say("decoded.png is left out: memory does not hold the decoder's work")
         scene = scene.to("cpu").coloured()
         write_pictures(path, scene.gridded(), finish)
         if isinstance(scene, Body):
@@ -248,11 +284,23 @@ class Job:
             "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
             "seconds": round(time.monotonic() - started, 2), "seconds_by_part": self.seconds,
             "processor_seconds_by_stage": self.processor_seconds,
-            "peak_memory_mib": _peak_mib(), "scorelift": __version__, "torch": torch.__version__,
+            "peak_memory_mib": _peak_mib(), **self._device_memory(),
+            "scorelift": __version__, "torch": torch.__version__,
         }  # fmt: skip
         write_report(self.run, facts)
         write_json(path / "metrics.json", facts)
         (path / "live.png").unlink(missing_ok=True)
+
+    def _device_memory(self) -> dict[str, Any]:
+        """Peak memory on the card, and how stages were shared out for want of it."""
+        facts: dict[str, Any] = {}
+        if self.device == "cuda":
+            facts["peak_device_memory_mib"] = int(torch.cuda.max_memory_allocated() / 2**20)
+        shared = {}
+        for entry in self.run.read_log():
+            if found := {name: entry[name] for name in ("slices", "bands") if name in entry}:
+                shared[entry["stage"]] = found
+        return {**facts, "portions_by_stage": shared} if shared else facts
 
 
 def _short(value: Any) -> Any:

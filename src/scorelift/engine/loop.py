@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from ..distill.prompts import ViewPrompts
 from ..distill.twin import Twin
 from ..priors.base import Prior
 from ..recipes.base import Stage
-from ..scenes import Scene
+from ..scenes import Scene, Volume
 from ..scenes.base import Render
 from ..scenes.losses import (
     bending_loss,
@@ -29,7 +31,10 @@ from ..scenes.losses import (
     transmittance_loss,
     unevenness_loss,
 )
+from .portions import Portions, sparing_prior, sparing_scene, views_together
 from .team import Team
+
+T = TypeVar("T")
 
 
 def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
@@ -52,16 +57,42 @@ class StepLog:
     opacity: float
     twin: float | None = None
     "Loss of the distiller's twin, if it has one."
+    slices: int | None = None
+    "Parts the views were taken in, where memory did not hold what the stage asks for ..."
+    bands: int | None = None
+    "... and the bands of their rays."
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one part of a step's views gave; its share of the scene's gradient is already added."""
+
+    terms: Terms
+    z: Tensor
+    gradient: Tensor
+    "On z, one a picture."
+    time: float
+    penalty: Tensor
+    opacity: Tensor
+    generator: torch.Generator
+    "After all draws of the step: the twin's come next."
 
 
 class Loop:
-    """Optimizes one stage's scene against a prior."""
+    """Optimizes one stage's scene against a prior.
+
+    When memory runs out, the step at hand and those after it are taken in smaller portions. `told`, if there is one,
+    hears of it before the step is tried again, and whether the scene still is as after the last whole step.
+    """
 
     def __init__(self, name: str, stage: Stage, scene: Scene, prior: Prior, prompt: str, *, seed: int,
                  device: str | torch.device = "cpu", team: Team | None = None) -> None:  # fmt: skip
         self.name, self.stage, self.scene, self.prior, self.seed = name, stage, scene.to(device), prior, seed
         self.team = team or Team()
         self.mine = self.team.mine(stage.views)
+        self.portions = self.asked = Portions(stage.slices, stage.bands)
+        self.told: Callable[[str, bool], None] | None = None
+        self.group = views_together(scene, prior, len(self.mine))
         self.device = torch.device(device)
         self.prompts = ViewPrompts(prior, prompt, **asdict(stage.prompting))
         self.optimizer = stage.optimizer.build(scene.groups(1.0))
@@ -98,23 +129,11 @@ class Loop:
 
         Raises:
             ScoreliftError: if a gradient or parameter is not finite; the scene keeps its last finite state.
+            torch.OutOfMemoryError: if memory does not hold the smallest portions.
         """
         stage, progress = self.stage, self.step / self.stage.steps
-        generator = step_generator(self.seed, self.name, self.step)
         self.scene.update(self.step, progress)
-        cameras, render = self._look(progress, generator)
-        terms = self.prompts.terms(cameras)
-
-        z = render.rgb if self.scene.latent else self.prior.encode(render.rgb)
-        gradient, time = self._distill(z.detach(), terms, progress, generator)
-        self._check("the distiller's gradient", gradient)
-
-        penalty = self._penalty(render, cameras, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / len(z)]
-        if penalty.requires_grad:
-            outputs, gradients = [z, penalty], [*gradients, torch.ones_like(penalty)]
-        torch.autograd.backward(outputs, gradients)
+        looks = self._as_memory_allows(lambda: self._looks(progress))
         self.team.average(self.scene.parameters())
         for name, parameter in self.scene.named_parameters():
             if parameter.grad is not None:
@@ -123,19 +142,54 @@ class Loop:
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * rate
         self.optimizer.step()
-        twin = self._teach_twin(z.detach(), terms, progress, generator)
+        twin = self._teach_twin(looks, progress)
         self.step += 1
+        shares = [len(look.z) / sum(len(look.z) for look in looks) for look in looks]
+
+        def mean(values: list[float]) -> float:
+            return sum(share * value for share, value in zip(shares, values, strict=True))
+
         return StepLog(
             step=self.step,
             progress=self.step / stage.steps,
-            time=time,
-            gradient=float(gradient.square().mean().sqrt()),
-            penalty=float(penalty.detach()),
-            opacity=float(render.opacity.detach().mean()),
+            time=mean([look.time for look in looks]),
+            gradient=float(torch.cat([look.gradient for look in looks]).square().mean().sqrt()),
+            penalty=mean([float(look.penalty) for look in looks]),
+            opacity=mean([float(look.opacity) for look in looks]),
             twin=twin,
+            slices=self.portions.slices if self.portions != self.asked else None,
+            bands=self.portions.bands if self.portions != self.asked else None,
         )
 
-    def _look(self, progress: float, generator: torch.Generator) -> tuple[Cameras, Render]:
+    def _looks(self, progress: float) -> list[Look]:
+        """All of the step's views, part by part, and the scene's gradient."""
+        self.optimizer.zero_grad(set_to_none=True)
+        return [self._look_at(self.mine[part], progress) for part in self.portions.parts(len(self.mine), self.group)]
+
+    def _look_at(self, views: Tensor, progress: float) -> Look:
+        """Render, distill and regularize some of the step's views, whose share of the gradient is added to the scene's.
+
+        All that is random is drawn for all views, so that the parts see what the whole would.
+        """
+        generator = step_generator(self.seed, self.name, self.step)
+        share = len(views) / len(self.mine)
+        bands = self.portions.bands
+        with sparing_scene(self.scene, bands), sparing_prior(self.prior, bands) as prior:
+            cameras, render, far = self._render(views, progress, generator)
+            terms = self.prompts.terms(cameras)
+            z = render.rgb if self.scene.latent else prior.encode(render.rgb)
+            gradient, time = self._distill(prior, z.detach(), views, terms, progress, generator)
+            self._check("the distiller's gradient", gradient)
+            penalty = self._penalty(render, far, progress)
+            outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / (len(z) * len(self.mine) / len(views))]
+            if penalty.requires_grad:
+                outputs, gradients = [z, penalty], [*gradients, torch.full_like(penalty, share)]
+            torch.autograd.backward(outputs, gradients)
+        opacity = render.opacity.detach().mean()
+        return Look(terms, z.detach(), gradient, time, penalty.detach(), opacity, generator)
+
+    def _render(self, views: Tensor, progress: float, generator: torch.Generator) -> tuple[Cameras, Render, float]:
+        """Cameras and pictures of some views, and a distance beyond all that any of the step's cameras sees."""
         stage = self.stage
         cameras = stage.cameras.draw(stage.views, generator)
         lights = stage.lights.draw(cameras, generator).to(self.device)
@@ -143,44 +197,90 @@ class Loop:
         backdrop = stage.backdrops.draw(stage.views, stage.size, generator).to(self.device)
         jitter = torch.rand(stage.views, stage.size, stage.size, generator=generator).to(self.device)
         learned = getattr(self.scene, "environment", None) is not None
-        mine = self.mine
         render = self.scene.render(
-            cameras[mine].to(self.device), stage.size, lights=lights[mine], shading=shading,
-            background=None if learned else backdrop[mine], jitter=jitter[mine],
+            cameras[views].to(self.device), stage.size, lights=lights[views], shading=shading,
+            background=None if learned else backdrop[views], jitter=jitter[views],
         )  # fmt: skip
-        return cameras[mine], render
+        return cameras[views], render, float(cameras.position.norm(dim=-1).max()) + 1
 
-    def _distill(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> tuple[Tensor, float]:
+    def _distill(
+        self, prior: Prior, z: Tensor, views: Tensor, terms: Terms, progress: float, generator: torch.Generator
+    ) -> tuple[Tensor, float]:
         """The distiller's gradient on z, averaged over the stage's noise draws, and the mean time of those."""
         stage, total, time = self.stage, torch.zeros_like(z), 0.0
         twin: dict[str, Any] = {} if self.twin is None else {"twin": self.twin}
         for _ in range(stage.draws):
-            level, noise = self._noise(stage.noise, z, progress, generator)
-            total = total + stage.distiller(self.prior, z, terms, level, noise, **twin).gradient
+            level, noise = self._noise(stage.noise, z, views, progress, generator)
+            total = total + stage.distiller(prior, z, terms, level, noise, **twin).gradient
             time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
 
-    def _noise(self, noise: Noise, z: Tensor, progress: float, generator: torch.Generator) -> tuple[Level, Tensor]:
-        """Levels and noise of this process's renders; drawn for all views, so that processes agree."""
-        views = self.stage.views
-        level = noise.draw(self.prior, views, progress, generator)[self.mine]
-        return level, torch.randn(views, *z.shape[1:], generator=generator)[self.mine].to(z)
+    def _noise(
+        self, noise: Noise, z: Tensor, views: Tensor, progress: float, generator: torch.Generator
+    ) -> tuple[Level, Tensor]:
+        """Levels and noise of some views; drawn for all, so that processes agree, and parts of a step."""
+        count = self.stage.views
+        level = noise.draw(self.prior, count, progress, generator)[views]
+        return level, torch.randn(count, *z.shape[1:], generator=generator)[views].to(z)
 
-    def _teach_twin(self, z: Tensor, terms: Terms, progress: float, generator: torch.Generator) -> float | None:
+    def _teach_twin(self, looks: list[Look], progress: float) -> float | None:
         """The twin's steps on the renders of this step, at fresh levels and noise."""
         if self.twin is None:
             return None
-        loss = torch.zeros(())
+        loss, z = 0.0, torch.cat([look.z for look in looks])
         for _ in range(self.twin.config.steps):
-            loss = self.twin.loss(z, terms, *self._noise(self.twin.config.noise, z, progress, generator))
-            self._check("the twin's loss", loss)
-            self.twin.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            config, generator = self.twin.config, looks[-1].generator
+            level, noise = self._noise(config.noise, z, self.mine, progress, generator)
+            loss = self._as_memory_allows(lambda: self._lesson(looks, z, level, noise), between=False)  # noqa: B023
             self.team.average(self.twin.adapters.parameters())
             self.twin.optimizer.step()
-        return float(loss.detach())
+        return loss
 
-    def _penalty(self, render: Render, cameras: Cameras, progress: float) -> Tensor:
+    def _lesson(self, looks: list[Look], z: Tensor, level: Level, noise: Tensor) -> float:
+        """The twin's loss on the renders, part by part, and its gradient."""
+        assert self.twin is not None
+        self.twin.optimizer.zero_grad(set_to_none=True)
+        total, parts = 0.0, self.portions.parts(len(self.mine), self.group)
+        for i, part in enumerate(parts):
+            if len(looks) == len(parts):
+                terms = looks[i].terms
+            else:  # memory ran out here: the parts are smaller than those that were looked at
+                cameras = self.stage.cameras.draw(self.stage.views, step_generator(self.seed, self.name, self.step))
+                terms = self.prompts.terms(cameras[self.mine[part]])
+            loss = self.twin.loss(z[part], terms, level[part], noise[part]) * (len(part) / len(self.mine))
+            self._check("the twin's loss", loss)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _as_memory_allows(self, work: Callable[[], T], *, between: bool = True) -> T:
+        """What `work` gives; when memory runs out in it, again, in smaller portions. Its draws are the same each time.
+
+        Args:
+            between: whether the scene still is as after the last whole step.
+
+        Raises:
+            torch.OutOfMemoryError: if memory does not hold the smallest portion.
+        """
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                smaller = self.portions.smaller(len(self.mine) // self.group, rays=isinstance(self.scene, Volume))
+                if smaller is None:
+                    raise
+            # Not in the except clause: there the error still holds what was computed.
+            self.portions = smaller
+            for optimizer in (self.optimizer, *([self.twin.optimizer] if self.twin else [])):
+                optimizer.zero_grad(set_to_none=True)
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if self.told is not None:
+                self.told(f"memory ran out in stage {self.name}, step {self.step}: its views now come {smaller}; the "
+                          "result is the same up to rounding, steps are slower", between)  # fmt: skip
+
+    def _penalty(self, render: Render, far: float, progress: float) -> Tensor:
         weights = self.stage.penalties
         total = torch.zeros((), device=self.device)
         if (w := weights.opacity.at(progress)) > 0:
@@ -196,7 +296,7 @@ class Loop:
         if (w := weights.unevenness.at(progress)) > 0:
             total = total + w * unevenness_loss(render)
         if (w := weights.centre_depth.at(progress)) > 0:
-            total = total + w * centre_depth_loss(render, float(cameras.position.norm(dim=-1).max()) + 1)
+            total = total + w * centre_depth_loss(render, far)
         if (w := weights.transmittance.at(progress)) > 0:
             total = total + w * transmittance_loss(render, weights.transmittance_target.at(progress))
         return total

@@ -43,6 +43,20 @@ def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = No
     return load_diffusers(_folder(name), device, options, name=name)
 
 
+def sketch_prior(name: str, options: ModelOptions | None = None) -> tuple[Prior, int]:
+    """A prior as a GPU would run it, without numbers (device "meta"), and the bytes of what reads its prompts there.
+
+    Raises:
+        ScoreliftError: as `load_prior`.
+    """
+    if name in (EMBEDDED, REFINER) or name.endswith(".safetensors"):
+        return load_prior(name, "meta"), 0
+    from .diffusers.sketch import sketch_diffusers, text_bytes
+
+    folder = _folder(name)
+    return sketch_diffusers(folder, options, name=name), text_bytes(folder, options)
+
+
 def check_there(name: str) -> None:
     """Raise for a prior that is unknown or not on this machine, without loading it.
 

@@ -81,6 +81,10 @@ class Stage:
     "Cameras a step."
     draws: int = 1
     "Noise draws a camera: one render, so many estimates of its gradient, averaged."
+    slices: int = 1
+    "Parts the cameras are taken in, one after the other, as far as there are so many: less memory, the same gradient."
+    bands: int = 0
+    "Parts a render's rays are taken in, each computed again for its gradient; the prior spares memory too. 0: none."
     noise: Noise = Times()
     distiller: SDS | SJC | VSD | APFO | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
@@ -92,10 +96,12 @@ class Stage:
     optimizer: Optimizer = Adam()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "size", "views", "draws"):
+        for name in ("steps", "size", "views", "draws", "slices"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise bad(name, expected="a whole number of at least 1", got=value)
+        if not isinstance(self.bands, int) or self.bands < 0:
+            raise bad("bands", expected="a whole number of at least 0", got=self.bands)
         if isinstance(self.noise, Trajectory) and self.noise.levels > self.steps:
             raise bad("noise.levels", expected=f"at most the stage's steps, {self.steps}, so that none is left out",
                       got=self.noise.levels)  # fmt: skip

@@ -34,6 +34,8 @@ class DreamFusion(Recipe):
         scene=MLPConfig(),  # "Mip-NeRF covariance annealing", "MLP architecture changes", "Spatial density bias"
         size=64,  # "we render the shaded NeRF model at 64 x 64 resolution"
         views=4,  # "4 chips. Each chip renders a separate view", batch 1 each
+        slices=4,  # ours, for one chip: one view after the other,
+        bands=16,  # and 256 rays at once; all of them take 100 GiB
         cameras=DreamFusionCameras(),  # Section 3.2 (1), "Additional camera and light sampling details"
         lights=DreamFusionLights(),  # the same; "l_a = [.1, .1, .1] and l_rho = [.9, .9, .9]"
         shading=ShadingSampler(albedo_until=1000 / 15000, shaded=0.75, textureless=0.5),  # "Shading hyperparameters"

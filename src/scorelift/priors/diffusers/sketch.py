@@ -1,0 +1,134 @@
+"""A checkpoint as a prior without its weights: tensors have shapes and no numbers, and their memory can be counted."""
+
+from __future__ import annotations
+
+import json
+import struct
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import ScoreliftError
+from ..options import ModelOptions
+from .checkpoint import Checkpoint
+from .families import (
+    ClassConditional,
+    DiffusionThree,
+    DiffusionXL,
+    Family,
+    PixArt,
+    Unconditional,
+    family_of,
+    vae_factor,
+)
+from .latents import Latents
+from .multiview import build_multiview
+from .noise import read_noise
+from .prior import DiffusersPrior
+from .prompts import WITH_T5
+
+HEADER_LIMIT = 100_000_000
+
+
+class Unread:
+    """Stands for prompts: tensors of the shapes that a checkpoint's text encoders give."""
+
+    def __init__(self, family: Family, config: Any) -> None:
+        self.dtype = torch.long if isinstance(family, ClassConditional) else torch.float32
+        widths = ("encoder_hid_dim", "joint_attention_dim", "caption_channels", "cross_attention_dim")
+        width = next((w for name in widths if (w := config.get(name))), 1)
+        tokens = family.token_limit or 77
+        if isinstance(family, ClassConditional):
+            self.shapes: dict[str, tuple[int, ...]] = {"label": ()}
+        elif isinstance(family, Unconditional):
+            self.shapes = {"none": (1,)}
+        elif isinstance(family, PixArt):
+            self.shapes = {"tokens": (tokens, width), "mask": (tokens,)}
+        elif isinstance(family, DiffusionThree):
+            both = 77 + (family.t5_tokens if family.token_limit else 0)
+            self.shapes = {"tokens": (both, width), "pooled": (config["pooled_projection_dim"],)}
+        elif isinstance(family, DiffusionXL):
+            sizes = len(family.sizes) + family.score
+            pooled = config["projection_class_embeddings_input_dim"] - sizes * config["addition_time_embed_dim"]
+            self.shapes = {"tokens": (tokens, width), "pooled": (pooled,), "sizes": (sizes,)}
+        else:
+            self.shapes = {"tokens": (tokens, width)}
+
+    def encode(self, prompts: list[str]) -> dict[str, Tensor]:
+        """Tensors with one row a prompt."""
+        return {name: torch.zeros(len(prompts), *shape, dtype=self.dtype) for name, shape in self.shapes.items()}
+
+
+def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name: str | None = None) -> DiffusersPrior:
+    """What `load_diffusers` would load on a GPU, on device "meta"; only configurations are read.
+
+    Raises:
+        ScoreliftError: as `load_diffusers`.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ScoreliftError(
+            "prior: diffusers models need the diffusers library. Install it with pip install 'scorelift[diffusers]'."
+        ) from error
+    options = options or ModelOptions()
+    checkpoint = Checkpoint.open(folder)
+    family = family_of(checkpoint)
+    schedule, prediction = read_noise(checkpoint)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(options.precision, torch.float16)
+
+    def build(component: str, precision: torch.dtype) -> Any:
+        config = checkpoint.config(component)
+        with torch.device("meta"):
+            if component == family.net and family.views > 1:
+                net = build_multiview(config)
+            else:
+                kind = getattr(diffusers, (checkpoint.names(component) or ("", ""))[1])
+                net = kind.from_config(config)
+        diffusers.utils.logging.set_verbosity_error()  # it advises against what is right here
+        return net.to("meta", precision).eval().requires_grad_(False)
+
+    verbosity = diffusers.utils.logging.get_verbosity()
+    try:
+        net = build(family.net, dtype)
+        latents = None
+        if checkpoint.names("vae"):
+            vae = build("vae", torch.float32 if dtype == torch.float16 else dtype)
+            side = net.config.sample_size
+            factor = vae_factor(checkpoint.config("vae"))
+            latents = Latents(vae, side if isinstance(side, int) else side[0], factor)
+    finally:
+        diffusers.utils.logging.set_verbosity(verbosity)
+    prompts: Any = Unread(family, net.config)
+    return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
+
+
+def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
+    """Memory on the GPU of a checkpoint's text encoders while they read a new prompt; 0 where the CPU reads.
+
+    Raises:
+        ScoreliftError: if a file of weights is damaged.
+    """
+    checkpoint, options = Checkpoint.open(folder), options or ModelOptions()
+    if options.text_device == "cpu":
+        return 0
+    encoders = [name for name in family_of(checkpoint).encoders if name.startswith("text_encoder")]
+    numbers = sum(_numbers(file) for name in encoders if checkpoint.names(name) for file in checkpoint.weights(name))
+    whole = options.precision == "fp32" or (checkpoint.kind in WITH_T5 and options.precision != "bf16")
+    return numbers * (4 if whole else 2)
+
+
+def _numbers(file: Path) -> int:
+    """How many numbers a file of weights holds, by its header."""
+    try:
+        with file.open("rb") as stream:
+            (size,) = struct.unpack("<Q", stream.read(8))
+            if size > HEADER_LIMIT:
+                raise ValueError(f"a header of {size} bytes")
+            header = json.loads(stream.read(size))
+        return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise ScoreliftError(f"prior: {file} is damaged ({error}). Download it again.") from error
