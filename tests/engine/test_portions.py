@@ -306,3 +306,23 @@ def test_an_optimizer_that_runs_out_is_not_tried_again():
     with pytest.raises(torch.OutOfMemoryError):
         loop.one_step()
     assert loop.portions == Portions()
+
+
+def test_what_a_stage_asks_for_from_the_start_resumes_bit_for_bit():
+    stage = many_views(scene=SCENES["network"], slices=2, bands=4)
+    whole, half, again = (loop_of(stage, grey(), Portions(2, 4)) for _ in range(3))
+    assert Loop("only", stage, build_scene(stage.scene), grey(), "x", seed=0).portions == Portions(2, 4)
+    logs = [whole.one_step() for _ in range(3)]
+    assert [log.slices for log in logs] == [None] * 3  # as asked: nothing to tell
+    half.one_step()
+    again.load(half.state())
+    for _ in range(2):
+        again.one_step()
+    for (name, a), b in zip(whole.scene.state_dict().items(), again.scene.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize(("name", "value"), [("slices", 0), ("bands", -1)])
+def test_portions_are_whole_numbers(name, value):
+    with pytest.raises(ScoreliftError, match=f"{name}: expected a whole number of at least"):
+        many_views(**{name: value})
