@@ -74,6 +74,8 @@ def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, midd
                 samples["step"].append(whole)
         del loop.scene.render
         prior.predict_x0, torch.autograd.backward = predict, backward
+        while loop.step < min(stage.steps, 2 * middle):  # the next stage begins with what this one leaves
+            loop.one_step()
         loop.close()
         row = {part: 1e3 * statistics.median(values) for part, values in samples.items()}
         row["other"] = row["step"] - sum(row[part] for part in PARTS)
