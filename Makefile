@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Processes that share the tests, of one thread each.
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-slow check clean
 help:
 	@echo "make demo       install into $(VENV), turn 'a red mushroom' into an asset, say where it lies"
-	@echo "make test       install into $(VENV), run the tests"
+	@echo "make test       install into $(VENV), run the tests in $(WORKERS) processes (WORKERS=n for others)"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make check      lint, types, layering, examples in the docs"
 
@@ -22,7 +24,7 @@ demo: setup
 	@echo "Open runs/demo/asset.glb in any 3-D viewer, runs/demo/report.html in a browser."
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
