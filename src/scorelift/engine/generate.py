@@ -1,38 +1,23 @@
-"""From a prompt to a run's folder: every stage in turn, checkpoints on the way, outputs at the end."""
+"""From a prompt to a run's folder: what was asked is checked, then the work is done."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..core.errors import ScoreliftError, bad
-from ..core.files import write_bytes, write_json
-from ..core.pictures import write_png
-from ..export.gltf import to_glb
-from ..export.pictures import preview, strip
-from ..priors.base import Prior
-from ..priors.registry import check_there, load_prior
+from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
 from ..recipes import Recipe, find_recipe
-from ..scenes import Body, Scene, Volume, build_scene
-from ..version import __version__
-from .interrupt import Interrupt
-from .loop import Loop
-from .outputs import make_asset, write_decoded, write_pictures, write_report
+from .job import Job
 from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
 from .run import Run, slug, start_scene
 from .team import Team
-
-CHECKPOINT_S = 15.0
-PREVIEW_S = 8.0
 
 
 def pick_device(name: str) -> str:
@@ -97,8 +82,8 @@ def generate(
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
-    if where == "cuda" and team.leads:
-        _foretell(asked, prompt, quiet=quiet)
+    if where == "cuda" and team.leads and not quiet:
+        _foretell(asked, prompt)
     try:
         model = load_prior(asked.prior, where, asked.model)
     except torch.OutOfMemoryError as error:
@@ -118,12 +103,18 @@ def generate(
     return job.go()
 
 
-def _foretell(recipe: Recipe, prompt: str, *, quiet: bool) -> None:
-    """Say what the card will not hold, as far as can be told; what is wrong with the prior, loading it says."""
+def _foretell(recipe: Recipe, prompt: str) -> None:
+    """Say what the card will not hold, as far as can be told; what is wrong with the prior, loading it says.
+
+    Counting takes seconds, which the embedded priors' small runs do without.
+    """
+    priors = {recipe.prior, *(stage.prior for stage in recipe.stages().values())}
+    if priors <= {EMBEDDED, REFINER, None}:
+        return
     with suppress(ScoreliftError, RuntimeError):
         text = shortage(planned(recipe, prompt), recipe, torch.cuda.mem_get_info()[0])
         if text is not None:
-            Progress(1, quiet=quiet).say(text)
+            Progress(1).say(text)
 
 
 def _resumed(path: Path, prompt: str, until: str | None) -> Run:
@@ -131,187 +122,3 @@ def _resumed(path: Path, prompt: str, until: str | None) -> Run:
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
     return run if run.recipe.until == until else run.until(until)
-
-
-class Job:
-    """The work of one run, from wherever it stands."""
-
-    def __init__(self, run: Run, prior: Prior, device: str, team: Team, *, quiet: bool = False) -> None:
-        self.run, self.device, self.team = run, device, team
-        self.prior, self.loaded = prior, run.recipe.prior
-        self.recipe = run.recipe
-        self.stages = list(self.recipe.stages().items())
-        self.quiet = quiet
-        self.seconds: dict[str, float] = {}
-        self.processor_seconds: dict[str, float] = {}
-
-    def go(self) -> Run:
-        """Run the remaining steps, then write the outputs."""
-        started = time.monotonic()
-        scene, index, state = self._restore()
-        total = sum(stage.steps for _, stage in self.stages)
-        before = sum(stage.steps for _, stage in self.stages[:index]) + (state["step"] if state else 0)
-        progress = Progress(total, before, quiet=self.quiet)
-        for i in range(index, len(self.stages)):
-            try:
-                scene = self._stage(i, scene, state if i == index else None, progress)
-            except torch.OutOfMemoryError as error:
-                name, stage = self.stages[i]
-                raise self._stopped(exhausted(f"stage {name}", self.recipe, name, stage, error)) from error
-            state = None
-        progress.close()
-        assert scene is not None
-        if self.team.leads:
-            self._finish(scene, started, progress)
-        self.team.wait()
-        return self.run
-
-    def _restore(self) -> tuple[Scene | None, int, dict[str, Any] | None]:
-        """The scene before the stage to run, that stage's index, and its state if it was begun."""
-        found = self.run.latest_checkpoint()
-        if found is None:
-            start = self.run.config.get("start")
-            scene = start_scene(Run.open(Path(start)), self.recipe) if start else None
-            return scene, 0, None
-        path, index, name, step = found
-        if index >= len(self.stages) or self.stages[index][0] != name:
-            raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)
-        state = self.run.load_checkpoint(path)
-        if self.team.leads:
-            self.run.rewind_log(index, step)
-        return None, index, state
-
-    def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
-        name, stage = self.stages[index]
-        self._take_prior(stage.prior or self.recipe.prior)
-        torch.manual_seed(self.recipe.seed * 1009 + index)
-        scene = build_scene(stage.scene, previous)
-        if isinstance(scene, Volume) and scene.latent:
-            scene.look_by(self.prior.linear_look())
-        loop = Loop(
-            name, stage, scene, self.prior, self.run.prompt, seed=self.recipe.seed, device=self.device, team=self.team
-        )
-        loop.told = partial(self._again, index, loop, progress)
-        if state is not None:
-            loop.load(state)
-        started = saved = shown = time.monotonic()
-        worked = time.process_time()
-        try:
-            with Interrupt() as interrupt:
-                while not loop.done:
-                    entry = loop.one_step()
-                    if self.team.leads:
-                        self.run.log(
-                            {
-                                "index": index,
-                                "stage": name,
-                                **{k: _short(v) for k, v in vars(entry).items() if v is not None},
-                            }
-                        )
-                        progress.step(f"{name}  noise {entry.time:.2f}  opacity {entry.opacity:.2f}")
-                    now = time.monotonic()
-                    if interrupt.asked or (now - saved > CHECKPOINT_S and not loop.done):
-                        self._save(index, loop)
-                        saved = now
-                    if interrupt.asked:
-                        progress.close()
-                        raise KeyboardInterrupt
-                    if now - shown > PREVIEW_S and isinstance(scene, Body) and self.team.leads:
-                        with suppress(torch.OutOfMemoryError):  # nobody needs it
-                            write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
-                        shown = now
-        except ScoreliftError as error:
-            raise self._stopped(error) from error
-        self._save(index, loop)
-        loop.close()
-        self.seconds[name] = round(time.monotonic() - started, 2)
-        self.processor_seconds[name] = round(time.process_time() - worked, 2)
-        if self.recipe.finish.every_stage and index + 1 < len(self.stages) and self.team.leads:
-            self._show_stage(name, scene)
-        return scene
-
-    def _stopped(self, error: ScoreliftError) -> ScoreliftError:
-        """The error, with what is left of the run."""
-        last = self.run.latest_checkpoint()
-        return ScoreliftError(f"{error} The last good checkpoint is {last[0]}.") if last else error
-
-    def _again(self, index: int, loop: Loop, progress: Progress, text: str, whole: bool) -> None:
-        """Before a step is tried again for want of memory: keep what is there, say so."""
-        if whole:
-            self._save(index, loop)
-        progress.say(text)
-
-    def _take_prior(self, name: str) -> None:
-        """Hold the prior of a stage, and no other."""
-        if name == self.loaded:
-            return
-        del self.prior  # before the next one takes its memory
-        self.prior, self.loaded = load_prior(name, self.device, self.recipe.model), name
-        self.prior.check_prompt(self.run.prompt)
-
-    def _show_stage(self, name: str, scene: Scene) -> None:
-        """What a stage that is not the last leaves: stages/NAME/preview.png and asset.glb."""
-        folder = self.run.path / "stages" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        still = scene.to("cpu").coloured()
-        write_png(folder / "preview.png", preview(still.gridded(), self.recipe.finish.preview_size))
-        if isinstance(still, Body):
-            write_bytes(folder / "asset.glb", to_glb(make_asset(still, self.recipe.finish), slug(self.run.prompt)))
-        scene.to(self.device)
-
-    def _save(self, index: int, loop: Loop) -> None:
-        if self.team.leads:
-            self.run.save_checkpoint(index, loop.name, loop.step, loop.state(), last=loop.done)
-
-    def _finish(self, scene: Scene, started: float, progress: Progress) -> None:
-        path, finish = self.run.path, self.recipe.finish
-        begun = time.monotonic()
-        facts: dict[str, Any] = {}
-        if scene.latent:
-            try:
-                write_decoded(path, scene, self.prior)
-            except torch.OutOfMemoryError:
-                progress.say("decoded.png is left out: memory does not hold the decoder's work")
-        scene = scene.to("cpu").coloured()
-        write_pictures(path, scene.gridded(), finish)
-        if isinstance(scene, Body):
-            progress.say("making the mesh")
-            asset = make_asset(scene, finish)
-            write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))
-            facts |= {"faces": len(asset.faces), "vertices": len(asset.vertices)}
-        self.seconds["outputs"] = round(time.monotonic() - begun, 2)
-        facts |= {
-            "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
-            "seconds": round(time.monotonic() - started, 2), "seconds_by_part": self.seconds,
-            "processor_seconds_by_stage": self.processor_seconds,
-            "peak_memory_mib": _peak_mib(), **self._device_memory(),
-            "scorelift": __version__, "torch": torch.__version__,
-        }  # fmt: skip
-        write_report(self.run, facts)
-        write_json(path / "metrics.json", facts)
-        (path / "live.png").unlink(missing_ok=True)
-
-    def _device_memory(self) -> dict[str, Any]:
-        """Peak memory on the card, and how stages were shared out for want of it."""
-        facts: dict[str, Any] = {}
-        if self.device == "cuda":
-            facts["peak_device_memory_mib"] = int(torch.cuda.max_memory_allocated() / 2**20)
-        shared = {}
-        for entry in self.run.read_log():
-            if found := {name: entry[name] for name in ("slices", "bands") if name in entry}:
-                shared[entry["stage"]] = found
-        return {**facts, "portions_by_stage": shared} if shared else facts
-
-
-def _short(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _peak_mib() -> int | None:
-    """Peak resident memory of this process in MiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import torch
@@ -22,15 +22,8 @@ from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene, Volume
 from ..scenes.base import Render
-from ..scenes.losses import (
-    bending_loss,
-    centre_depth_loss,
-    emptiness_loss,
-    opacity_loss,
-    orientation_loss,
-    transmittance_loss,
-    unevenness_loss,
-)
+from .look import Look, StepLog
+from .penalty import penalty_of
 from .portions import Portions, sparing_prior, sparing_scene, views_together
 from .team import Team
 
@@ -41,41 +34,6 @@ def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
     """The source of all of a step's randomness, so that a resumed run repeats an uninterrupted one."""
     digest = hashlib.sha256(f"{seed}/{stage}/{step}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-@dataclass(frozen=True)
-class StepLog:
-    """What one step did."""
-
-    step: int
-    progress: float
-    time: float
-    "Mean noise time of the step, as sigma_t / (alpha_t + sigma_t)."
-    gradient: float
-    "Root mean square of the distiller's gradient on z."
-    penalty: float
-    opacity: float
-    twin: float | None = None
-    "Loss of the distiller's twin, if it has one."
-    slices: int | None = None
-    "Parts the views were taken in, where memory did not hold what the stage asks for ..."
-    bands: int | None = None
-    "... and the bands of their rays."
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one part of a step's views gave; its share of the scene's gradient is already added."""
-
-    terms: Terms
-    z: Tensor
-    gradient: Tensor
-    "On z, one a picture."
-    time: float
-    penalty: Tensor
-    opacity: Tensor
-    generator: torch.Generator
-    "After all draws of the step: the twin's come next."
 
 
 class Loop:
@@ -144,22 +102,8 @@ class Loop:
         self.optimizer.step()
         twin = self._teach_twin(looks, progress)
         self.step += 1
-        shares = [len(look.z) / sum(len(look.z) for look in looks) for look in looks]
-
-        def mean(values: list[float]) -> float:
-            return sum(share * value for share, value in zip(shares, values, strict=True))
-
-        return StepLog(
-            step=self.step,
-            progress=self.step / stage.steps,
-            time=mean([look.time for look in looks]),
-            gradient=float(torch.cat([look.gradient for look in looks]).square().mean().sqrt()),
-            penalty=mean([float(look.penalty) for look in looks]),
-            opacity=mean([float(look.opacity) for look in looks]),
-            twin=twin,
-            slices=self.portions.slices if self.portions != self.asked else None,
-            bands=self.portions.bands if self.portions != self.asked else None,
-        )
+        instead = self.portions if self.portions != self.asked else None
+        return StepLog.of(looks, self.step, self.step / stage.steps, twin, instead)
 
     def _looks(self, progress: float) -> list[Look]:
         """All of the step's views, part by part, and the scene's gradient."""
@@ -180,7 +124,7 @@ class Loop:
             z = render.rgb if self.scene.latent else prior.encode(render.rgb)
             gradient, time = self._distill(prior, z.detach(), views, terms, progress, generator)
             self._check("the distiller's gradient", gradient)
-            penalty = self._penalty(render, far, progress)
+            penalty = penalty_of(self.stage.penalties, self.scene, render, far, progress)
             outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / (len(z) * len(self.mine) / len(views))]
             if penalty.requires_grad:
                 outputs, gradients = [z, penalty], [*gradients, torch.full_like(penalty, share)]
@@ -279,27 +223,6 @@ class Loop:
             if self.told is not None:
                 self.told(f"memory ran out in stage {self.name}, step {self.step}: its views now come {smaller}; the "
                           "result is the same up to rounding, steps are slower", between)  # fmt: skip
-
-    def _penalty(self, render: Render, far: float, progress: float) -> Tensor:
-        weights = self.stage.penalties
-        total = torch.zeros((), device=self.device)
-        if (w := weights.opacity.at(progress)) > 0:
-            total = total + w * opacity_loss(render)
-        if (w := weights.emptiness.at(progress)) > 0:
-            total = total + w * emptiness_loss(render)
-        if (w := weights.orientation.at(progress)) > 0 and render.normal is not None:
-            total = total + w * orientation_loss(render)
-        if (w := weights.roughness.at(progress)) > 0:
-            total = total + w * self.scene.roughness()
-        if (w := weights.bending.at(progress)) > 0:
-            total = total + w * bending_loss(render)
-        if (w := weights.unevenness.at(progress)) > 0:
-            total = total + w * unevenness_loss(render)
-        if (w := weights.centre_depth.at(progress)) > 0:
-            total = total + w * centre_depth_loss(render, far)
-        if (w := weights.transmittance.at(progress)) > 0:
-            total = total + w * transmittance_loss(render, weights.transmittance_target.at(progress))
-        return total
 
     def _check(self, what: str, tensor: Tensor) -> None:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick and tells nearly always
