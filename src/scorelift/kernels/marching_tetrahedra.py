@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -64,19 +65,35 @@ def marching_tetrahedra(
             [0.0000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.2500]]), tensor([[0, 1, 2]]))
     """
-    edges, faces = _crossings(values.detach() < 0, tetrahedra)
+    ends, faces = crossings(values.detach() < 0, tetrahedra)
     # index_select and not brackets: its gradient is index_add_, which is several times faster.
-    first, second = (values.index_select(0, end).abs() for end in edges)
+    flat = ends.reshape(-1)
+    return between(vertices.index_select(0, flat).view(2, -1, 3), values.index_select(0, flat).view(2, -1)), faces
+
+
+def between(places: Float[Tensor, "2 p 3"], values: Float[Tensor, "2 p"]) -> Float[Tensor, "p 3"]:
+    """Where the surface crosses edges, given their ends and the values there, of different signs."""
+    first, second = values.abs()
     share = (first / (first + second).clamp_min(SMALLEST))[:, None]
-    start, stop = (vertices.index_select(0, end) for end in edges)
-    return start + share * (stop - start), faces
+    start, stop = places
+    return start + share * (stop - start)
 
 
 @torch.no_grad()
-def _crossings(
+def crossings(inside: Bool[Tensor, " v"], tetrahedra: Int[Tensor, "t 4"]) -> tuple[Tensor, Tensor]:
+    """Edges, as pairs of vertices (2, p), that the surface crosses, and the triangles (f, 3) between them."""
+    if inside.device.type == "cpu":
+        from .topology_cpu import crossings as compiled
+
+        return compiled(inside, tetrahedra, np.array(ORDERS))
+    return crossings_reference(inside, tetrahedra)
+
+
+@torch.no_grad()
+def crossings_reference(
     inside: Bool[Tensor, " v"], tetrahedra: Int[Tensor, "t 4"]
 ) -> tuple[Int[Tensor, "2 p"], Int[Tensor, "f 3"]]:
-    """Edges, as pairs of vertices, that the surface crosses, and the triangles between them."""
+    """The same on any device, in another order."""
     signs = inside.view(torch.uint8).index_select(0, tetrahedra.reshape(-1)).view(torch.int32)
     crossed = ((signs != 0) & (signs != ALL_INSIDE)).nonzero()[:, 0]
     corner = tetrahedra.index_select(0, crossed).long()

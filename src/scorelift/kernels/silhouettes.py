@@ -50,7 +50,7 @@ def antialias(
         screen: projected vertices, from `raster.project`.
     """
     size = image.shape[-1]
-    found = _outermost(_crossings(screen.detach(), faces, fragments, size), screen.detach(), size)
+    found = crossings(screen.detach(), faces, fragments, size)
     cut = _reach_of(found, screen, size)
     flat = image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
     # Before the middle between the two centres the silhouette cuts the inner pixel, behind it the outer one.
@@ -89,6 +89,32 @@ def _reach_of(found: Crossings, screen: Float[Tensor, "b v 3"], size: int) -> Fl
 
 
 @torch.no_grad()
+def _depths(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragments: Fragments, size: int) -> Tensor:
+    """Depth at each pixel (b h w), infinite where nothing is seen."""
+    depth = torch.full((len(screen) * size * size,), torch.inf, device=screen.device, dtype=screen.dtype)
+    at = screen[(fragments.pixel // (size * size))[:, None], faces[fragments.face], 2]
+    depth[fragments.pixel] = (fragments.weights.detach() * at).sum(-1)
+    return depth
+
+
+def crossings(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragments: Fragments, size: int) -> Crossings:
+    """Where silhouettes pass between pixels; of several between the same two, the outermost."""
+    if screen.device.type == "cpu" and screen.dtype == torch.float32:
+        from .silhouettes_cpu import crossings as compiled
+
+        depth = _depths(screen, faces, fragments, size)
+        return Crossings(*compiled(screen, faces, edges_of(faces), depth, size, NEAR, REACH))
+    return crossings_reference(screen, faces, fragments, size)
+
+
+def crossings_reference(
+    screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragments: Fragments, size: int
+) -> Crossings:
+    """The same on any device, in another order."""
+    return _outermost(_crossings(screen, faces, fragments, size), screen, size)
+
+
+@torch.no_grad()
 def _crossings(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragments: Fragments, size: int) -> Crossings:
     edges = edges_of(faces)
     one, other = edges.faces.unbind(1)
@@ -100,9 +126,7 @@ def _crossings(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], fragme
     ends = edges.ends[edge]
     third = (faces[one[edge]].sum(-1) - ends.sum(-1)).long()
     a, b, c = (screen[view, vertex] for vertex in (ends[:, 0], ends[:, 1], third))
-    depth = torch.full((len(screen) * size * size,), torch.inf, device=screen.device, dtype=screen.dtype)
-    at = screen[(fragments.pixel // (size * size))[:, None], faces[fragments.face], 2]
-    depth[fragments.pixel] = (fragments.weights.detach() * at).sum(-1)
+    depth = _depths(screen, faces, fragments, size)
     parts = [_along(a, b, c, view, ends, depth, size, down) for down in (False, True)]
     return Crossings(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 

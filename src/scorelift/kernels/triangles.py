@@ -63,8 +63,17 @@ def edges_of(faces: Int[Tensor, "f 3"]) -> Edges:
     return _known[faces]
 
 
-@torch.no_grad()
 def _edges(faces: Int[Tensor, "f 3"]) -> Edges:
+    if faces.device.type == "cpu":
+        from .topology_cpu import edges
+
+        return Edges(*edges(faces))
+    return edges_reference(faces)
+
+
+@torch.no_grad()
+def edges_reference(faces: Int[Tensor, "f 3"]) -> Edges:
+    """The same on any device, in the order of the edges' vertices."""
     start, stop = faces.T.reshape(-1), faces[:, [1, 2, 0]].T.reshape(-1)
     low, high = torch.minimum(start, stop), torch.maximum(start, stop)
     count = int(faces.max()) + 1 if len(faces) else 1

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.cameras import Cameras
 from ..core.errors import EmptySceneError, bad, check_choice, check_positive
 from ..core.lights import Lights, Shading
-from ..kernels.marching_tetrahedra import marching_tetrahedra
+from ..kernels.marching_tetrahedra import between, crossings
 from ..kernels.raster import Fragments, project, rasterize
 from ..kernels.silhouettes import antialias
 from .base import Render, Scene
@@ -122,11 +122,15 @@ class Mesh(Scene):
         version = self.distance._version, self.offset._version
         if self._kept is not None and self._kept[0] == version and self._kept[1][0].device == self.lattice.device:
             return self._kept[1]
-        step = 2 / self.config.resolution * self.config.flow
         # A closed surface: the lattice's rim is outside whatever the distances are.
-        distance = torch.where(self.rim, self.distance.abs().clamp_min(1e-3), self.distance)
-        places, near = self.lattice + step * self.offset.tanh(), self._near(distance.detach())
-        points, faces = marching_tetrahedra(places, distance, near)
+        inside = (self.distance.detach() < 0) & ~self.rim
+        ends, faces = crossings(inside, self._near(inside))
+        used = ends.reshape(-1)  # few of the lattice's vertices
+        distance, rim = self.distance.index_select(0, used), self.rim.index_select(0, used)
+        distance = torch.where(rim, distance.abs().clamp_min(1e-3), distance)
+        step = 2 / self.config.resolution * self.config.flow
+        places = self.lattice.index_select(0, used) + step * self.offset.index_select(0, used).tanh()
+        points = between(places.view(2, -1, 3), distance.view(2, -1))
         if len(faces) == 0:
             raise empty_mesh()
         found = points, faces.long()
@@ -134,17 +138,16 @@ class Mesh(Scene):
         return found
 
     @torch.no_grad()
-    def _near(self, distance: Float[Tensor, " v"]) -> Int[Tensor, "t 4"]:
+    def _near(self, inside: Bool[Tensor, " v"]) -> Int[Tensor, "t 4"]:
         """Tetrahedra in a band about the surface, among which are all it crosses.
 
         The band is drawn again when a vertex outside of it has changed its sign.
         """
-        inside = distance < 0
         if self._band is not None and self._band[0].device == inside.device:
             near, far, signs = self._band
             if not (far & (inside != signs)).any():
                 return near
-        far = distance.abs() > BAND * 2 / self.config.resolution
+        far = self.distance.abs() > BAND * 2 / self.config.resolution
         corners = self.tetrahedra.reshape(-1)
         within = inside.index_select(0, corners).view(-1, 4)
         crossed = within.any(1) & ~within.all(1)  # distances may be steep, so that both ends of an edge are far
