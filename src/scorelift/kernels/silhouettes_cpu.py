@@ -21,7 +21,7 @@ def crossings(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Columns of `silhouettes.Crossings`; float32."""
     given: tuple[Any, ...] = tuple(t.contiguous().numpy() for t in (screen, faces, edges.ends, edges.faces, depth))
-    found = _walk(*given, size, np.float32(near), np.float32(reach))
+    found = _walk(*given, size, np.float32(near), np.float32(reach))  # type: ignore[call-arg]
     inside, outside, edge, down = (torch.from_numpy(column) for column in found)
     return inside, outside, inside // (size * size), edges.ends[edge], down
 
