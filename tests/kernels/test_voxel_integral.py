@@ -9,6 +9,7 @@ import torch
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.samplers import RingSampler
 from scorelift.kernels import voxel_integral as kernel
+from scorelift.kernels import voxel_unlit as unlit
 from scorelift.kernels.composite import sum_packed, weights_packed
 from scorelift.scenes import Field, VoxelConfig, VoxelField
 from scorelift.scenes.fields import Rays, Sums, ball_span
@@ -81,27 +82,36 @@ def test_agrees_with_the_reference(shading, kind, threads):
 
 
 def test_latent_features_are_not_squashed():
-    """Four channels without a sigmoid, against interpolation and weights of the reference."""
+    """Five channels without a sigmoid, against interpolation and weights of the reference."""
     made = field()
-    latent = torch.randn(14, 14, 14, 4, requires_grad=True)
+    latent = torch.randn(14, 14, 14, 5, requires_grad=True)
     seen = rays()
     near, far = ball_span(seen.origin, seen.direction, 1.0)
-    paths = (seen.origin, seen.direction, seen.jitter, near, far, torch.zeros(0, 3), torch.zeros(0))
-    sums = kernel.integrate(
-        made.density, latent, made.occupied, kernel.Paths(*(t.numpy() for t in paths)), delta=made.delta,
-        scale=made.config.density_scale, mode=kernel.PLAIN, colourful=False,
-    )  # fmt: skip
+    paths = unlit.Paths(*(t.numpy() for t in (seen.origin, seen.direction, seen.jitter, near, far)))
+    settings = unlit.Settings(np.float32(made.delta), np.float32(made.config.density_scale), False)
+    sums = unlit.integrate(made.density, latent, made.occupied, paths, settings)
     march = made.march(seen.origin, seen.direction, seen.jitter)
     weight, _ = weights_packed(march.lookup.density(), march.delta, march.ray, len(near))
     from scorelift.kernels.trilinear import trilinear_reference
 
     expected = sum_packed(weight[:, None] * trilinear_reference(latent, march.xyz), march.ray, len(near))
-    torch.testing.assert_close(sums[:, :4], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(sums[:, :5], expected, atol=1e-4, rtol=1e-4)
     pull = torch.randn(expected.shape)
     wanted = torch.autograd.grad(expected, (latent, made.density), pull)
-    got = torch.autograd.grad(sums[:, :4], (latent, made.density), pull)
+    got = torch.autograd.grad(sums[:, :5], (latent, made.density), pull)
     for a, b in zip(got, wanted, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4 * float(b.abs().max()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("raw", [-60.0, -20.0, -9.01, -8.99, 0.0, 14.9, 15.1, 60.0, 300.0])
+def test_light_stopped_by_any_density(raw):
+    """Where exp stands in for softplus, and a parabola for 1 - exp: no step, no overflow."""
+    with torch.no_grad():
+        made = field()
+        made.density.fill_(raw)
+    (sums, density, _), (sums_, density_, _) = both(made, "albedo")
+    torch.testing.assert_close(sums_, sums, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(density_, density, atol=1e-4 * float(density.abs().max()) + 1e-12, rtol=2e-3)
 
 
 def test_more_features_than_a_record_holds_are_refused():
@@ -109,9 +119,14 @@ def test_more_features_than_a_record_holds_are_refused():
     paths = kernel.Paths(*(rows.numpy() for _ in range(7)))
     with pytest.raises(ScoreliftError, match=r"features: expected at most 4 channels, got 5"):
         kernel.integrate(
-            made.density, torch.zeros(14, 14, 14, 5), made.occupied, paths, delta=0.1, scale=1.0, mode=kernel.PLAIN,
-            colourful=False,
-        )  # fmt: skip
+            made.density, torch.zeros(14, 14, 14, 5), made.occupied, paths, delta=0.1, scale=1.0, textureless=False
+        )
+
+
+def test_lit_rays_need_lights():
+    seen = rays()
+    with pytest.raises(ScoreliftError, match="lights: expected lights for 'shaded' shading"):
+        field().integrate(Rays(seen.origin, seen.direction, seen.jitter), "shaded")
 
 
 def test_a_ray_without_gradient_costs_nothing_and_adds_nothing():

@@ -1,4 +1,4 @@
-"""The passes of rays through voxel records, forward and backward, compiled as `voxel_records` says.
+"""The passes of lit rays through voxel records, forward and backward, compiled as `voxel_records` says.
 
 A ray visits occupied voxels only and ends where its light is spent. Nothing is kept between the passes but sums along
 rays: the backward one marches again.
@@ -21,9 +21,7 @@ from .voxel_records import (
     NONE,
     NORMAL_AT,
     ONE,
-    PLAIN,
     RECORD,
-    TEXTURELESS,
 )
 
 BLOCK = 64
@@ -101,7 +99,7 @@ def _light(here, place, light, ambient, toward):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def forward(n, channels, records, occupied, paths, delta, scale, mode, colourful, spent, beta, out, part, parts):
+def forward(n, channels, records, occupied, paths, delta, scale, textureless, spent, beta, out, part, parts):
     half = HALF * np.float32(n - 1)
     at, weight, here = np.empty(8, np.int64), np.empty(8, np.float32), np.empty(RECORD, np.float32)
     place, toward = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -123,22 +121,14 @@ def forward(n, channels, records, occupied, paths, delta, scale, mode, colourful
             softplus = here[0] if here[0] > _STEEP else math.log(ONE + math.exp(here[0]))
             passing = math.exp(-delta * scale * softplus)
             w = transmitted * (ONE - passing)
-            lit = w
-            if mode != PLAIN:
-                shade, _, _ = _light(here, place, paths.light[ray], paths.ambient[ray], toward)
-                lit = w * shade
-                facing = NONE
-                for m in range(3):
-                    total[NORMAL + m] += w * here[NORMAL_AT + m]
-                    facing += here[NORMAL_AT + m] * direction[m]
-                total[TURNED] += w * max(facing, NONE) ** 2
+            shade, _, _ = _light(here, place, paths.light[ray], paths.ambient[ray], toward)
+            facing = NONE
+            for m in range(3):
+                total[NORMAL + m] += w * here[NORMAL_AT + m]
+                facing += here[NORMAL_AT + m] * direction[m]
+            total[TURNED] += w * max(facing, NONE) ** 2
             for m in range(channels):
-                feature = here[1 + m]
-                if mode == TEXTURELESS:
-                    feature = ONE
-                elif colourful:
-                    feature = ONE / (ONE + math.exp(-feature))
-                total[m] += lit * feature
+                total[m] += w * shade * (ONE if textureless else ONE / (ONE + math.exp(-here[1 + m])))
             total[OPACITY] += w
             total[DEPTH] += w * t
             total[FOG_SLOPE] += w * beta / (ONE + beta * w)
@@ -158,8 +148,7 @@ def backward(
     paths,
     delta,
     scale,
-    mode,
-    colourful,
+    textureless,
     spent,
     beta,
     out,
@@ -199,37 +188,31 @@ def backward(
             softplus = here[0] if here[0] > _STEEP else math.log(ONE + grown)
             passing = math.exp(-delta * scale * softplus)
             w = transmitted * (ONE - passing)
-            shade = ONE
             u = g[OPACITY] + g[DEPTH] * t + g[FOG] * beta / (ONE + beta * w)
-            if mode != PLAIN:
-                shade, cosine, length = _light(here, place, paths.light[ray], paths.ambient[ray], toward)
+            shade, cosine, length = _light(here, place, paths.light[ray], paths.ambient[ray], toward)
             to_shade = NONE
             for m in range(channels):
-                if mode == TEXTURELESS:
+                if textureless:
                     to_shade += g[m]
-                elif colourful:
+                else:
                     colour = ONE / (ONE + math.exp(-here[1 + m]))
                     to_shade += g[m] * colour
                     spread[1 + m] = w * shade * g[m] * colour * (ONE - colour)
-                else:
-                    to_shade += g[m] * here[1 + m]
-                    spread[1 + m] = w * shade * g[m]
             u += shade * to_shade
-            if mode != PLAIN:
-                facing = along = NONE
-                for m in range(3):
-                    facing += here[NORMAL_AT + m] * direction[m]
-                    u += g[NORMAL + m] * here[NORMAL_AT + m]
-                turned = _TWO * g[TURNED] * max(facing, NONE)
-                lit = (ONE - paths.ambient[ray]) * to_shade if cosine > 0 else NONE
-                for m in range(3):
-                    pull = w * (g[NORMAL + m] + turned * direction[m] + lit * toward[m])
-                    spread[NORMAL_AT + m] = pull
-                    along += pull * here[NORMAL_AT + m]
-                if length <= _SHORT:
-                    along = NONE
-                for m in range(3):
-                    spread[NORMAL_AT + m] = (spread[NORMAL_AT + m] - along * here[NORMAL_AT + m]) / length
+            facing = along = NONE
+            for m in range(3):
+                facing += here[NORMAL_AT + m] * direction[m]
+                u += g[NORMAL + m] * here[NORMAL_AT + m]
+            turned = _TWO * g[TURNED] * max(facing, NONE)
+            lit = (ONE - paths.ambient[ray]) * to_shade if cosine > 0 else NONE
+            for m in range(3):
+                pull = w * (g[NORMAL + m] + turned * direction[m] + lit * toward[m])
+                spread[NORMAL_AT + m] = pull
+                along += pull * here[NORMAL_AT + m]
+            if length <= _SHORT:
+                along = NONE
+            for m in range(3):
+                spread[NORMAL_AT + m] = (spread[NORMAL_AT + m] - along * here[NORMAL_AT + m]) / length
             rest -= w * u
             spread[0] = (transmitted * passing * u - rest) * delta * scale * grown / (ONE + grown)
             _scatter(to_records, at, weight, spread)

@@ -18,8 +18,6 @@ RECORD = 8
 FEATURES = 4
 "A record: raw density, up to four features, a normal."
 NORMAL_AT = RECORD - 3
-PLAIN, SHADED, TEXTURELESS = range(3)
-"Ways to shade; normals are left out of PLAIN ones."
 FAST = {"contract", "reassoc", "arcp", "afn", "nsz"}
 "All of fastmath but the promises that nothing is infinite or NaN."
 NONE, ONE, HALF = (np.float32(value) for value in (0, 1, 0.5))
@@ -36,7 +34,7 @@ def _slope(n, density, i, j, k):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def fill(n, density, features, mode, records, part, parts):
+def fill(n, density, features, records, part, parts):
     """Fill the records, one layer in `parts`."""
     for i in range(part, n, parts):
         for j in range(n):
@@ -45,16 +43,15 @@ def fill(n, density, features, mode, records, part, parts):
                 records[v, 0] = density[v]
                 for m in range(features.shape[1]):
                     records[v, 1 + m] = features[v, m]
-                if mode != PLAIN:
-                    x, y, z = _slope(n, density, i, j, k)
-                    scale = -ONE / math.sqrt(x * x + y * y + z * z + _FLAT)
-                    records[v, NORMAL_AT] = x * scale
-                    records[v, NORMAL_AT + 1] = y * scale
-                    records[v, NORMAL_AT + 2] = z * scale
+                x, y, z = _slope(n, density, i, j, k)
+                scale = -ONE / math.sqrt(x * x + y * y + z * z + _FLAT)
+                records[v, NORMAL_AT] = x * scale
+                records[v, NORMAL_AT + 1] = y * scale
+                records[v, NORMAL_AT + 2] = z * scale
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def add_up(n, density, mode, to_records, part, parts):
+def add_up(n, density, to_records, part, parts):
     """Sum the threads' records into the first, and turn gradients on normals into ones on differences."""
     first = to_records[0]
     for i in range(part, n, parts):
@@ -63,7 +60,7 @@ def add_up(n, density, mode, to_records, part, parts):
                 for m in range(RECORD):
                     first[v, m] += to_records[thread, v, m]
             a, b, c = first[v, NORMAL_AT], first[v, NORMAL_AT + 1], first[v, NORMAL_AT + 2]
-            if mode == PLAIN or (a == 0 and b == 0 and c == 0):
+            if a == 0 and b == 0 and c == 0:
                 continue
             x, y, z = _slope(n, density, i, v // n % n, v % n)
             inverse = ONE / math.sqrt(x * x + y * y + z * z + _FLAT)
@@ -74,7 +71,7 @@ def add_up(n, density, mode, to_records, part, parts):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def hand_out(n, mode, summed, to_density, to_features, part, parts):
+def hand_out(n, summed, to_density, to_features, part, parts):
     """Gradients of the grids, one layer in `parts`: each voxel's own, and from the differences it is in."""
     for i in range(part, n, parts):
         for j in range(n):
@@ -83,10 +80,9 @@ def hand_out(n, mode, summed, to_density, to_features, part, parts):
                 for m in range(to_features.shape[1]):
                     to_features[v, m] = summed[v, 1 + m]
                 total = summed[v, 0]
-                if mode != PLAIN:
-                    for axis in range(3):
-                        at, stride = (i, n * n) if axis == 0 else ((j, n) if axis == 1 else (k, 1))
-                        column = NORMAL_AT + axis
-                        total += summed[v - stride if at > 0 else v, column] * (1 if at > 0 else -1)
-                        total -= summed[v + stride if at < n - 1 else v, column] * (1 if at < n - 1 else -1)
+                for axis in range(3):
+                    at, stride = (i, n * n) if axis == 0 else ((j, n) if axis == 1 else (k, 1))
+                    column = NORMAL_AT + axis
+                    total += summed[v - stride if at > 0 else v, column] * (1 if at > 0 else -1)
+                    total -= summed[v + stride if at < n - 1 else v, column] * (1 if at < n - 1 else -1)
                 to_density[v] = total

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -201,30 +202,39 @@ class VoxelField(Field):
 
     def integrate(self, rays: Rays, shading: Shading) -> Sums:
         """As any field, but in one compiled pass where there is one: float32 on a CPU."""
-        channels, latent = self.albedo.shape[-1], self.config.latent > 0
-        if latent and shading in ("shaded", "textureless"):
+        if self.config.latent and shading in ("shaded", "textureless"):
             raise bad("shading", expected="albedo for a field of latents", got=shading)
         compiled = self.density.device.type == "cpu" and self.density.dtype == torch.float32
         if not compiled or shading == "normal":
             return super().integrate(rays, shading)
+        return self._unlit(rays) if shading == "albedo" else self._lit(rays, shading)
+
+    def _unlit(self, rays: Rays) -> Sums:
+        from ..kernels import voxel_unlit as kernel
+
+        paths = kernel.Paths(*(t.float().contiguous().numpy() for t in self._paths(rays)))
+        numbers = np.float32(self.delta), np.float32(self.config.density_scale), self.config.latent == 0
+        sums = kernel.integrate(self.raw(), self.albedo, self.occupied, paths, kernel.Settings(*numbers))
+        columns = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
+        return Sums(sums[:, : self.albedo.shape[-1]], *columns)
+
+    def _lit(self, rays: Rays, shading: Shading) -> Sums:
         from ..kernels import voxel_integral as kernel
 
-        if channels > kernel.FEATURES:
-            return super().integrate(rays, shading)
-        mode = {"albedo": kernel.PLAIN, "shaded": kernel.SHADED, "textureless": kernel.TEXTURELESS}[shading]
-        near, far = self.span(rays.origin, rays.direction)
-        light = near.new_zeros(0, 3) if rays.light is None else rays.light
-        ambient = near.new_zeros(0) if rays.ambient is None else rays.ambient
-        paths = (t.float().contiguous() for t in (rays.origin, rays.direction, rays.jitter, near, far, light, ambient))
+        if rays.light is None or rays.ambient is None:
+            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+        given = (*self._paths(rays), rays.light, rays.ambient)
         sums = kernel.integrate(
-            self.raw(), self.albedo, self.occupied, kernel.Paths(*(t.numpy() for t in paths)),
-            delta=self.delta, scale=self.config.density_scale, mode=mode, colourful=not latent,
+            self.raw(), self.albedo, self.occupied, kernel.Paths(*(t.float().contiguous().numpy() for t in given)),
+            delta=self.delta, scale=self.config.density_scale, textureless=shading == "textureless",
         )  # fmt: skip
-        normal = turned = None
-        if mode != kernel.PLAIN:
-            normal, turned = sums[:, kernel.NORMAL :], sums[:, kernel.TURNED]
         opacity, depth, fog = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
-        return Sums(sums[:, :channels], opacity, depth, fog, normal, turned)
+        colour, normal, turned = sums[:, : self.albedo.shape[-1]], sums[:, kernel.NORMAL :], sums[:, kernel.TURNED]
+        return Sums(colour, opacity, depth, fog, normal, turned)
+
+    def _paths(self, rays: Rays) -> tuple[Tensor, ...]:
+        """Rays as the compiled passes read them, and where they enter and leave the field."""
+        return rays.origin, rays.direction, rays.jitter, *self.span(rays.origin, rays.direction)
 
     @torch.no_grad()
     def _occupied_samples(
