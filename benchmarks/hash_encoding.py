@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scorelift.core.samplers import RingSampler
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.kernels.hash_encoding import HashLevels, compiled_form, encode_compiled, encode_reference
 from scorelift.scenes.fields import ball_span
 

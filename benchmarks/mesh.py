@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from scorelift.core.samplers import ring
+from scorelift.core.camera_samplers import ring
 from scorelift.kernels.raster import project, rasterize
 from scorelift.kernels.silhouettes import antialias
 from scorelift.scenes import HashConfig, MeshConfig, build_scene

@@ -20,7 +20,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does
 import torch
 from torch.nn import functional as F
 
-from scorelift.core.samplers import RingSampler
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.kernels.composite import BETA, weights_dense
 from scorelift.scenes import Field, VoxelConfig, VoxelField
 from scorelift.scenes.fields import Rays, Sums, ball_span

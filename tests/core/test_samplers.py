@@ -3,18 +3,10 @@ import math
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import DreamFusionCameras, HemisphereSampler, OrbitSampler, RingSampler
 from scorelift.core.cameras import direction
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import (
-    BackdropSampler,
-    DreamFusionCameras,
-    DreamFusionLights,
-    HemisphereSampler,
-    LightSampler,
-    OrbitSampler,
-    RingSampler,
-    ShadingSampler,
-)
+from scorelift.core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
 
 N = 10_000
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import ring
 from scorelift.core.cameras import Cameras
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import ring
 from scorelift.distill.base import Terms
 from scorelift.distill.noise import DreamTime, Trajectory
 from scorelift.distill.sds import SDS

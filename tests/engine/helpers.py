@@ -2,7 +2,8 @@
 
 import torch
 
-from scorelift.core.samplers import BackdropSampler, RingSampler, ShadingSampler
+from scorelift.core.camera_samplers import RingSampler
+from scorelift.core.samplers import BackdropSampler, ShadingSampler
 from scorelift.core.schedules import Constant
 from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS

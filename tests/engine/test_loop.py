@@ -5,9 +5,9 @@ import pytest
 import torch
 from helpers import GREY, known_object_prior, ring_stage
 
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import RingSampler
 from scorelift.core.schedules import Constant
 from scorelift.engine.loop import Loop
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior

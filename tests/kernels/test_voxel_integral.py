@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import RingSampler
 from scorelift.kernels import voxel_integral as kernel
 from scorelift.kernels import voxel_unlit as unlit
 from scorelift.kernels.composite import sum_packed, weights_packed

@@ -13,7 +13,7 @@ pytest.importorskip("diffusers")
 import tiny
 from tiny import KINDS
 
-from scorelift.core.samplers import OrbitSampler
+from scorelift.core.camera_samplers import OrbitSampler
 from scorelift.distill.sds import SDS
 from scorelift.distill.vsd import VSD
 from scorelift.engine.loop import Loop

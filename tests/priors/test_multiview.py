@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 from tiny import noisy
 
 from scorelift.cli import main
+from scorelift.core.camera_samplers import OrbitSampler, RingSampler, ring
 from scorelift.core.cameras import Cameras, orbit
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import OrbitSampler, RingSampler, ring
 from scorelift.distill.noise import Sigmas, annealed
 from scorelift.distill.prompts import ViewPrompts
 from scorelift.distill.sds import SDS

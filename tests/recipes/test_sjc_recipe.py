@@ -2,7 +2,7 @@
 
 import pytest
 
-from scorelift.core.samplers import HemisphereSampler
+from scorelift.core.camera_samplers import HemisphereSampler
 from scorelift.recipes import find_recipe
 from scorelift.recipes.optimizers import Adamax
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import RingSampler
 from scorelift.core.schedules import Ramp
 from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS

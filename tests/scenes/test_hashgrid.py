@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.cameras import Cameras
 from scorelift.core.config import from_json, to_json
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import RingSampler
 from scorelift.core.schedules import Constant, Ramp
 from scorelift.recipes.base import PARTS, Stage
 from scorelift.recipes.optimizers import AdamW

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import ring
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.samplers import ring
 from scorelift.export.pictures import head_light
 from scorelift.recipes import find_recipe
 from scorelift.scenes import VoxelConfig, build_scene

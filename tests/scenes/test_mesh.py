@@ -7,9 +7,9 @@ import pytest
 import torch
 import trimesh
 
+from scorelift.core.camera_samplers import ring
 from scorelift.core.errors import EmptySceneError, ScoreliftError
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import ring
 from scorelift.export.surface import extract_surface
 from scorelift.export.texture import bake, colour_of
 from scorelift.kernels.marching_tetrahedra import marching_tetrahedra

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import RingSampler, ring
 from scorelift.core.cameras import Cameras
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import RingSampler, ring
 from scorelift.scenes import Volume, build_scene
 from scorelift.scenes.mlp import MLPConfig, MLPField, Sky, integrated_encoding
 from scorelift.scenes.network import refine

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.cameras import Cameras
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
-from scorelift.core.samplers import RingSampler
 from scorelift.kernels.composite import weights_packed
 from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
 from scorelift.scenes.fields import box_span

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import OrbitSampler
 from scorelift.core.cameras import Window
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
-from scorelift.core.samplers import LightSampler, OrbitSampler
+from scorelift.core.samplers import LightSampler
 from scorelift.priors.base import ViewWords
 from scorelift.priors.refiner import FORMAT, RefinerConfig, ToyboxRefiner
 from scorelift.priors.registry import load_prior

@@ -41,3 +41,9 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         near = get_close_matches(value, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else ""
         raise bad(name, expected="one of " + ", ".join(known), got=value, remedy=hint)
+
+
+def check_span(name: str, span: tuple[float, float], low: float, high: float) -> None:
+    """Raise unless low <= span[0] <= span[1] <= high."""
+    if not low <= span[0] <= span[1] <= high:
+        raise bad(name, expected=f"low <= high within [{low:g}, {high:g}]", got=span)

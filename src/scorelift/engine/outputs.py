@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..core.camera_samplers import ring
 from ..core.errors import bad
 from ..core.files import write_bytes
 from ..core.pictures import to_uint8, write_png
-from ..core.samplers import ring
 from ..export.gltf import from_glb, to_glb
 from ..export.obj import to_obj
 from ..export.pictures import preview, turntable, write_mp4

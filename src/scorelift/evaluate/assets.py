@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError, bad
 from ..core.lights import Lights, Shading
-from ..core.samplers import RingSampler
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
 from ..engine.run import Run, final_scene

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from skimage.metrics import structural_similarity
 
+from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
 from ..core.lights import Lights
-from ..core.samplers import RingSampler
 from ..export.texture import Asset
 from ..export.triangles import covered_cells, mesh_layers
 from ..toybox.truth import Truth

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
-from ..core.samplers import LightSampler, RingSampler
+from ..core.samplers import LightSampler
 from ..toybox.judge import Judge, judge_pictures
 from ..toybox.palette import COLOUR_NAMES
 from ..toybox.points import Points

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.camera_samplers import OrbitSampler
 from ..core.errors import check_positive
-from ..core.samplers import LightSampler, OrbitSampler
+from ..core.samplers import LightSampler
 from ..priors.base import Prior
 from ..priors.guidance import Guidance
 from ..priors.sampling import sample

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ..core.camera_samplers import ring
 from ..core.cameras import Cameras
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
-from ..core.samplers import ring
 from ..scenes import Scene
 from .shots import grey_depth
 

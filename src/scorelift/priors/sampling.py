@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.camera_samplers import ring
 from ..core.diffusion import Level
 from ..core.errors import bad, check_range
-from ..core.samplers import ring
 from .base import Prior
 from .guidance import Guidance
 

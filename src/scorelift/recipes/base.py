@@ -6,17 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ..core.camera_samplers import DreamFusionCameras, HemisphereSampler, OrbitSampler, RingSampler
 from ..core.errors import bad, check_choice, check_positive
-from ..core.samplers import (
-    BackdropSampler,
-    DreamFusionCameras,
-    DreamFusionLights,
-    HemisphereSampler,
-    LightSampler,
-    OrbitSampler,
-    RingSampler,
-    ShadingSampler,
-)
+from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import DreamTime, Noise, Sigmas, Times, Trajectory

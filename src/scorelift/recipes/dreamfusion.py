@@ -2,7 +2,7 @@
 
 Ref: Poole, Jain, Barron, Mildenhall, "DreamFusion: Text-to-3D using 2D diffusion" (2022), Section 3 and Appendix A.2.
 Each line below names its sentence; what is not there has the paper's number as its class's default (`scenes/mlp.py`,
-`core/samplers.py`, `recipes/optimizers.py`).
+`core/camera_samplers.py`, `core/samplers.py`, `recipes/optimizers.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..core.samplers import BackdropSampler, DreamFusionCameras, DreamFusionLights, OrbitSampler, ShadingSampler
+from ..core.camera_samplers import DreamFusionCameras, OrbitSampler
+from ..core.samplers import BackdropSampler, DreamFusionLights, ShadingSampler
 from ..core.schedules import Constant, Ramp, Steps, WarmupCosine
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS

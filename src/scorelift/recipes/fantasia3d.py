@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import BackdropSampler, DreamFusionCameras
+from ..core.camera_samplers import DreamFusionCameras
+from ..core.samplers import BackdropSampler
 from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import DreamFusionCameras, DreamFusionLights, ShadingSampler
+from ..core.camera_samplers import DreamFusionCameras
+from ..core.samplers import DreamFusionLights, ShadingSampler
 from ..core.schedules import Constant, Ramp
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS

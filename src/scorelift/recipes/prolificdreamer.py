@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import DreamFusionCameras
+from ..core.camera_samplers import DreamFusionCameras
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.samplers import HemisphereSampler, OrbitSampler
+from ..core.camera_samplers import HemisphereSampler, OrbitSampler
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sjc import SJC

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core.samplers import BackdropSampler, OrbitSampler
+from ..core.camera_samplers import OrbitSampler
+from ..core.samplers import BackdropSampler
 from ..core.schedules import Constant, Ramp, Steps
 from ..scenes import HashConfig, MeshConfig
 from .base import Finish, Penalties, Recipe

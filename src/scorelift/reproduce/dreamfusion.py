@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.camera_samplers import OrbitSampler
 from ..core.pictures import labelled_sheet
-from ..core.samplers import OrbitSampler, ShadingSampler
+from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
 from ..distill.noise import Times
 from ..distill.sds import SDS

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from ..core.camera_samplers import ring
 from ..core.errors import EmptySceneError
-from ..core.samplers import ring
 from ..kernels.composite import weights_packed
 from .fields import Field
 

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.camera_samplers import OrbitSampler
 from ..core.errors import ScoreliftError
-from ..core.samplers import BackdropSampler, LightSampler, OrbitSampler
+from ..core.samplers import BackdropSampler, LightSampler
 from .crops import CROP, WHOLE, backdrop_crops, draw_windows
 from .grammar import say
 from .render import LAYERS, paint, render_layers
