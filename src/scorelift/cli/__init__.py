@@ -14,9 +14,6 @@ from .plan import plan
 from .runs import canvas, export, generate, recipes, render, sample
 from .studies import reproduce
 from .world import (
-    evaluate,
-    evaluate_prefer,
-    evaluate_prior,
     toybox_judge,
     toybox_refiner,
     toybox_render,
@@ -25,6 +22,7 @@ from .world import (
     toybox_train,
     toybox_words,
 )
+from .yardstick import evaluate, evaluate_prefer, evaluate_prior
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,

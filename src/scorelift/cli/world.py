@@ -1,4 +1,4 @@
-"""Commands of the closed world and of measuring."""
+"""Commands of the closed world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from ..core.errors import bad
 from .options import FLAT
 
 if TYPE_CHECKING:
@@ -207,95 +206,3 @@ def toybox_retriever(
     progress.close()
     save_retriever(net, out, {"steps": steps, "seed": seed})
     print(out)
-
-
-def evaluate(
-    runs: Positional[tuple[Path, ...]],
-    /,
-    *,
-    settings: Annotated[Any, FLAT] = None,
-    captions: Path | None = None,
-    out: Path | None = None,
-) -> None:
-    """Measure finished runs: retrieval precision, distance to the truth, Janus score.
-
-    Args:
-        runs: Folders of runs.
-        settings: Every field of the evaluation.
-        captions: A file of distractor captions, one a line; default: drawn from the toybox.
-        out: Markdown (.md) or JSON (.json) to write.
-    """
-    from ..core.files import write_bytes, write_json
-    from ..engine.run import Run
-    from ..evaluate.assets import as_markdown, evaluate_runs
-
-    if out is not None and out.suffix not in (".md", ".json"):
-        raise bad("out", expected="a name ending in .md or .json", got=str(out))
-    lines = None if captions is None else [line.strip() for line in captions.read_text().splitlines() if line.strip()]
-    result = evaluate_runs([Run.open(path) for path in runs], settings, lines)
-    print(as_markdown(result))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, result) if out.suffix == ".json" else write_bytes(out, as_markdown(result).encode())
-        print(out)
-
-
-def evaluate_prefer(
-    runs: Positional[tuple[Path, ...]] = (),
-    /,
-    *,
-    out: Path = Path("prefer.html"),
-    tally: Path | None = None,
-    seed: int = 0,
-) -> None:
-    """Make a page for blind pairwise preference between runs of one prompt, or tally its answers.
-
-    Args:
-        runs: Folders of runs.
-        out: HTML to write.
-        tally: Answers saved from the page; prints wins, ties and losses instead.
-        seed: Of the order and the sides.
-    """
-    import json
-
-    from ..core.files import write_bytes
-    from ..engine.run import Run
-    from ..evaluate.preference import preference_page
-    from ..evaluate.preference import tally as count
-
-    if tally is not None:
-        for question, rows in count(json.loads(tally.read_text())).items():
-            print(question)
-            for run, counts in rows.items():
-                print(f"  {run}: {counts['wins']} won, {counts['ties']} equal, {counts['losses']} lost")
-        return
-    write_bytes(out, preference_page([Run.open(path) for path in runs], seed).encode())
-    print(out)
-
-
-def evaluate_prior(
-    *, prior: str = "toybox", n: int = 400, cfg: float = 3.0, steps: int = 30, seed: int = 0, out: Path | None = None
-) -> None:
-    """Measure a prior with the judge: object, colour, view, held-out combinations.
-
-    Args:
-        prior: A prior's name, or a weights file.
-        n: Pictures for each figure.
-        cfg: Guidance scale of the samples.
-        steps: Sampling steps.
-        seed: Of prompts and noise.
-        out: JSON to write.
-    """
-    from ..core.files import write_json
-    from ..evaluate.prior import evaluate_prior as measure
-    from ..priors.registry import load_prior
-
-    result = measure(load_prior(prior), n=n, cfg_scale=cfg, steps=steps, seed=seed)
-    truth = result["truth"]
-    print(f"{'':16}{'prior':>8}{'true pictures':>16}")
-    for key in ("object", "colour", "view", "heldout_object", "heldout_colour"):
-        print(f"{key:16}{result[key]:>8.1%}{truth[key]:>16.1%}")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, result)
-        print(out)
