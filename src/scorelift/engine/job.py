@@ -22,7 +22,7 @@ from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
-from .outputs import make_asset, write_decoded, write_pictures, write_report
+from .outputs import make_asset, portrayed, write_decoded, write_pictures, write_report
 from .plan import exhausted
 from .progress import Progress
 from .run import Run, slug, start_scene
@@ -152,10 +152,10 @@ class Job:
         """What a stage that is not the last leaves: stages/NAME/preview.png and asset.glb."""
         folder = self.run.path / "stages" / name
         folder.mkdir(parents=True, exist_ok=True)
-        still = scene.to("cpu").coloured()
-        write_png(folder / "preview.png", preview(still.gridded(), self.recipe.finish.preview_size))
+        still, finish = scene.coloured(), self.recipe.finish
+        portrayed(still, lambda model: write_png(folder / "preview.png", preview(model, finish.preview_size)))
         if isinstance(still, Body):
-            write_bytes(folder / "asset.glb", to_glb(make_asset(still, self.recipe.finish), slug(self.run.prompt)))
+            write_bytes(folder / "asset.glb", to_glb(make_asset(still.to("cpu"), finish), slug(self.run.prompt)))
         scene.to(self.device)
 
     def _save(self, index: int, loop: Loop) -> None:
@@ -171,11 +171,11 @@ class Job:
                 write_decoded(path, scene, self.prior)
             except torch.OutOfMemoryError:
                 progress.say("decoded.png is left out: memory does not hold the decoder's work")
-        scene = scene.to("cpu").coloured()
-        write_pictures(path, scene.gridded(), finish)
+        scene = scene.coloured()
+        portrayed(scene, lambda model: write_pictures(path, model, finish))
         if isinstance(scene, Body):
             progress.say("making the mesh")
-            asset = make_asset(scene, finish)
+            asset = make_asset(scene.to("cpu"), finish)
             write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))
             facts |= {"faces": len(asset.faces), "vertices": len(asset.vertices)}
         self.seconds["outputs"] = round(time.monotonic() - begun, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Body, Canvas, Scene
+from ..scenes import Body, Canvas, Scene, Volume, VoxelField
 from .run import Run, final_scene, slug
 
 FORMATS = ("glb", "obj", "ply")
@@ -32,6 +33,20 @@ def make_asset(scene: Body, finish: Finish) -> Asset:
     """Mesh, unwrap and bake a scene; on the CPU."""
     surface = extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces)
     return bake(colour_of(scene), surface, finish.texture)
+
+
+def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
+    """Let pictures be made of a scene where that is quickest.
+
+    On the CPU, whose renderers are compiled; a network that must be asked sample by sample stays where it is, unless
+    memory runs out there.
+    """
+    still = scene.gridded()
+    if not isinstance(still, Volume) or isinstance(still.field, VoxelField):
+        return work(still.to("cpu"))
+    with suppress(torch.OutOfMemoryError):
+        return work(still)
+    return work(still.to("cpu"))
 
 
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
@@ -51,8 +66,9 @@ def write_decoded(path: Path, scene: Scene, prior: Prior, views: int = 8) -> Non
 
     Ref: SJC App. A3: depth beyond the latents' resolution by rays between their pixels.
     """
-    device, cameras = next(scene.parameters()).device, [ring(views)[i : i + 1] for i in range(views)]
-    pictures = [prior.decode(scene.render(camera.to(device), prior.sizes[0]).rgb)[0].cpu() for camera in cameras]
+    cameras = [ring(views)[i : i + 1] for i in range(views)]
+    latents = (scene.photograph(camera, prior.sizes[0]).rgb for camera in cameras)
+    pictures = [prior.decode(z.to(scene.device))[0].cpu() for z in latents]
     scene, columns = scene.to("cpu").coloured(), []  # whose renderer is compiled, and needs little memory
     for camera, rgb in zip(cameras, pictures, strict=True):
         fine = scene.render(camera, rgb.shape[-1])

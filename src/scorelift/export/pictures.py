@@ -31,12 +31,11 @@ def head_light(cameras: Cameras, ambient: float = 0.45) -> Lights:
     return Lights(cameras.position + 1.2 * up, torch.full((len(cameras),), ambient))
 
 
-@torch.no_grad()
 def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tensor, "b 3 h w"]]:
     """Colour, textureless, normal and depth pictures from each camera."""
     backdrop = torch.full((len(cameras), 3, 1, 1), BACKDROP)
     lights = head_light(cameras)
-    shots = {way: scene.render(cameras, size, lights=lights, shading=way, background=backdrop)
+    shots = {way: scene.photograph(cameras, size, lights=lights, shading=way, background=backdrop)
              for way in ("albedo", "textureless", "normal")}  # fmt: skip
     base = shots["albedo"]
     assert base.depth is not None
@@ -59,16 +58,14 @@ def preview(scene: Scene, size: int = 128, views: int = 8) -> UInt8[np.ndarray, 
     return to_uint8(torch.cat([torch.cat(shots[row], -1) for row in ROWS], -2))
 
 
-@torch.no_grad()
 def strip(scene: Scene, size: int, views: int = 4) -> UInt8[np.ndarray, "h w 3"]:
     """A small row of colour pictures, for live previews."""
     cameras = ring(views)
     backdrop = torch.full((views, 3, 1, 1), BACKDROP)
-    rgb = scene.render(cameras, size, background=backdrop).rgb
+    rgb = scene.photograph(cameras, size, background=backdrop).rgb
     return to_uint8(torch.cat(list(rgb), -1))
 
 
-@torch.no_grad()
 def turntable(scene: Scene, size: int, frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Frames of one turn around the object, softly lit."""
     cameras = ring(frames, 18.0)
@@ -76,7 +73,7 @@ def turntable(scene: Scene, size: int, frames: int) -> list[UInt8[np.ndarray, "h
     for i in range(frames):
         camera = cameras[i : i + 1]
         backdrop = torch.full((1, 3, 1, 1), BACKDROP)
-        render = scene.render(camera, size, lights=head_light(camera, 0.6), shading="shaded", background=backdrop)
+        render = scene.photograph(camera, size, lights=head_light(camera, 0.6), shading="shaded", background=backdrop)
         pictures.append(to_uint8(render.rgb[0]))
     return pictures
 

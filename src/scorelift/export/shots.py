@@ -65,13 +65,12 @@ def _one(value: float) -> Float[Tensor, "1"]:
     return torch.tensor([float(value)])
 
 
-@torch.no_grad()
 def shoot_scene(scene: Scene, shot: Shot) -> Float[Tensor, "3 h w"]:
     """A picture of a volume scene."""
     camera = shot.camera()
     shading = "albedo" if shot.mode == "depth" else shot.mode
     backdrop = torch.full((1, 3, 1, 1), shot.backdrop)
-    render = scene.render(camera, shot.resolution, lights=shot.lights(camera), shading=shading, background=backdrop)
+    render = scene.photograph(camera, shot.resolution, lights=shot.lights(camera), shading=shading, background=backdrop)
     if shot.mode != "depth":
         return render.rgb[0]
     if render.depth is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -66,6 +68,32 @@ class Scene(nn.Module, ABC):
             background: linear rgb behind the object; None: the scene's own.
             jitter: of the samples along each ray, in [0, 1) of their spacing; None: their midpoints.
         """
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.parameters()).device
+
+    @torch.no_grad()
+    def photograph(
+        self,
+        cameras: Cameras,
+        size: int,
+        *,
+        lights: Lights | None = None,
+        shading: Shading = "albedo",
+        background: Float[Tensor, "b 3 #h #w"] | None = None,
+    ) -> Render:
+        """A render for people: pictures on the CPU, as its arguments are, wherever the scene is; without gradients."""
+        there = self.device
+        render = self.render(
+            cameras.to(there), size, lights=None if lights is None else lights.to(there), shading=shading,
+            background=None if background is None else background.to(there),
+        )  # fmt: skip
+        pictures: dict[str, Any] = {
+            name: value.cpu() for name, value in vars(render).items() if isinstance(value, Tensor)
+        }
+        return Render(**pictures)
 
     @abstractmethod
     def groups(self, rate: float) -> list[dict]:

@@ -6,7 +6,9 @@ Ref: DreamFusion Sec. 3.1: Eq. 5 (quadrature), Eq. 7 (diffuse shading), normals 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -58,6 +60,13 @@ class Rays:
     light: Float[Tensor, "r 3"] | None = None
     ambient: Float[Tensor, " r"] | None = None
 
+    def split(self, count: int) -> Iterator[Rays]:
+        """Parts of at most so many rays."""
+        for start in range(0, max(len(self.jitter), 1), count):
+            part = slice(start, start + count)
+            some: dict[str, Any] = {name: None if t is None else t[part] for name, t in vars(self).items()}
+            yield Rays(**some)
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -73,6 +82,15 @@ class Sums:
     "Of w n."
     turned: Float[Tensor, " r"] | None = None
     "Of w max(0, n . v)^2, w without gradient."
+
+    @staticmethod
+    def joined(parts: Sequence[Sums]) -> Sums:
+        """Sums of rays that were taken in parts."""
+        joined: dict[str, Any] = {
+            name: None if value is None else torch.cat([getattr(part, name) for part in parts])
+            for name, value in vars(parts[0]).items()
+        }
+        return Sums(**joined)
 
 
 class Field(nn.Module, ABC):

@@ -25,9 +25,9 @@ def surface_density(field: Field, views: int = 10, size: int = 48) -> float:
     Raises:
         EmptySceneError: if the scene is empty from everywhere.
     """
-    found = []
+    found, device = [], next(field.parameters()).device
     for elevation in (10.0, 50.0):
-        cameras = ring(views // 2, elevation, start_deg=elevation)
+        cameras = ring(views // 2, elevation, start_deg=elevation).to(device)
         origin, direction = cameras.rays(size, size)
         rays = direction.reshape(-1, 3)
         half = torch.full_like(rays[:, 0], 0.5)

@@ -1,0 +1,70 @@
+"""Every recipe on a device that is not the CPU: a tensor left behind is an error there, as on a GPU."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from elsewhere import AWAY, Wrapped, elsewhere
+from scorelift.engine.generate import generate
+from scorelift.recipes import find_recipe
+from scorelift.recipes.base import Finish
+from scorelift.scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, VoxelConfig
+from scorelift.scenes.network import NetworkField
+
+TINY = Finish(mesh_resolution=24, faces=500, texture=32, turntable_frames=2, turntable_size=16, preview_size=16,
+              every_stage=True)  # fmt: skip
+
+
+def test_the_device_tells_what_was_left_behind():
+    with elsewhere():
+        there = torch.arange(6.0).to(AWAY)
+        assert isinstance(there, Wrapped)
+        assert there.device.type == AWAY
+        assert (2 * there).cpu().tolist() == [0, 2, 4, 6, 8, 10]
+        assert there[[1, 2]].tolist() == there[torch.tensor([1, 2])].tolist() == [1, 2]
+        assert torch.tensor([1.0, 2], device=there.device).sum().item() == 3
+        with pytest.raises(RuntimeError, match="two devices"):
+            there + torch.ones(6)
+        with pytest.raises(RuntimeError, match="two devices"):
+            torch.ones(6)[there > 2]
+        weight = there.clone().requires_grad_()
+        (weight.square().sum() / 2).backward()
+        assert torch.equal(weight.grad.cpu(), there.cpu())
+
+
+def thick(stage):
+    """A stage of one step that leaves a surface, in small."""
+    scene = stage.scene
+    if isinstance(scene, HashConfig | MLPConfig):
+        scene = replace(scene, density_bias=3.0, coarse_samples=12, fine_samples=min(scene.fine_samples, 4))
+    if isinstance(scene, VoxelConfig):
+        scene = replace(scene, resolution=16, density_scale=300.0)
+    if isinstance(scene, MeshConfig):
+        scene = replace(scene, resolution=12, paint=replace(scene.paint, coarse_samples=12))
+    if isinstance(scene, CanvasConfig):
+        return stage.lasting(1)
+    return replace(stage.lasting(1), scene=scene, size=min(stage.size, 64), views=1, slices=1)
+
+
+LONG = [pytest.param(name, "small", marks=pytest.mark.slow) for name in ("dreamflow", "prolificdreamer", "magic3d")]
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [("quick", None), ("canvas", None), ("sjc", "small"), ("dreamfusion", "small"), ("fantasia3d", "small"), *LONG],
+)
+def test_a_whole_run(name, preset, tmp_path, monkeypatch):
+    """All stages, previews on the way, twins, the mesh, pictures at the end."""
+    monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
+    monkeypatch.setattr("scorelift.engine.job.PREVIEW_S", 0.0)
+    whole = NetworkField.voxels
+    monkeypatch.setattr(NetworkField, "voxels", lambda field, resolution: whole(field, min(resolution, 16)))
+    recipe = find_recipe(name, preset)
+    recipe = replace(recipe, finish=TINY).with_stages({n: thick(s) for n, s in recipe.stages().items()})
+    with elsewhere():
+        run = generate("a red mushroom", recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert json.loads((run.path / "metrics.json").read_text())["device"] == AWAY
+    assert (run.path / "preview.png").exists()
+    assert (run.path / "asset.glb").exists() == (name != "canvas")
