@@ -19,7 +19,7 @@ def reproduce(
     Args:
         paper: Whose; without a study, its studies are listed.
         study: Which.
-        fast: A few prompts and steps: the shape of it in about twenty minutes.
+        fast: A few prompts and steps: the shape of it, in twenty minutes to an hour.
         out: Folder of the page, picture and values.
         runs: Folder of the runs; finished ones are kept.
         device: Where to compute.

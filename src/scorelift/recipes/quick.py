@@ -18,10 +18,11 @@ from . import small
 from .base import LIT, UNLIT, Penalties, Recipe, Stage
 from .optimizers import AdamW
 
-FIELD = replace(small.FIELD, coarse_samples=32)
-BACKDROPS = replace(small.BACKDROPS, tint=0.25)
+FIELD = replace(small.FIELD, levels=4, features=4, finest=40, coarse_samples=32)
+BACKDROPS = replace(small.BACKDROPS, tint=0.4)
 """Before grey ones alone, a car's pale windows are taken for the background and eaten."""
-FLOW = APFO(cfg_scale=7.5, twin=TwinConfig(kind="identity"))
+FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
+"""More guidance makes thinner shapes, less makes blunter ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Quick(Recipe):
         scene=replace(small.MESH, paint=FIELD),
         size=64,
         noise=Trajectory(start=0.6, end=0.35, levels=200),
-        distiller=FLOW,
+        distiller=replace(FLOW, cfg_scale=7.5),
         cameras=small.CAMERAS,
         shading=LIT,
         backdrops=BACKDROPS,
