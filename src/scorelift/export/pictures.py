@@ -19,7 +19,7 @@ from ..core.cameras import Cameras
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
 from ..scenes import Scene
-from .shots import grey_depth
+from .shots import FRAME, grey_depth
 
 BACKDROP = 0.88
 ROWS = ("colour", "textureless", "normal", "depth")
@@ -51,7 +51,7 @@ def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tens
 def preview(scene: Scene, size: int = 128, views: int = 8) -> UInt8[np.ndarray, "h w 3"]:
     """Contact sheet of `views` azimuths (columns, from the front on) by colour, textureless, normal, depth (rows)."""
     shots: dict[str, list[Tensor]] = {row: [] for row in ROWS}
-    cameras = ring(views)
+    cameras = ring(views, fill=FRAME)
     for i in range(views):
         for row, picture in four_ways(scene, cameras[i : i + 1], size).items():
             shots[row].append(picture[0])
@@ -60,7 +60,7 @@ def preview(scene: Scene, size: int = 128, views: int = 8) -> UInt8[np.ndarray, 
 
 def strip(scene: Scene, size: int, views: int = 4) -> UInt8[np.ndarray, "h w 3"]:
     """A small row of colour pictures, for live previews."""
-    cameras = ring(views)
+    cameras = ring(views, fill=FRAME)
     backdrop = torch.full((views, 3, 1, 1), BACKDROP)
     rgb = scene.photograph(cameras, size, background=backdrop).rgb
     return to_uint8(torch.cat(list(rgb), -1))
@@ -68,7 +68,7 @@ def strip(scene: Scene, size: int, views: int = 4) -> UInt8[np.ndarray, "h w 3"]
 
 def turntable(scene: Scene, size: int, frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Frames of one turn around the object, softly lit."""
-    cameras = ring(frames, 18.0)
+    cameras = ring(frames, 18.0, FRAME)
     pictures = []
     for i in range(frames):
         camera = cameras[i : i + 1]

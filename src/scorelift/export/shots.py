@@ -20,6 +20,10 @@ Mode = Literal["albedo", "shaded", "textureless", "normal", "depth"]
 MODES = ("albedo", "shaded", "textureless", "normal", "depth")
 
 
+FRAME = 0.7
+"Height of a ball of radius .8 as a fraction of the picture: the unit ball, and so every object, is seen whole."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shot:
     """Where the camera and the light stand, and what is shown."""
@@ -27,7 +31,7 @@ class Shot:
     mode: Mode = "shaded"
     azimuth_deg: float = 30.0
     elevation_deg: float = 15.0
-    fill: float = 0.85
+    fill: float = FRAME
     "Height of the object's ball (radius 0.8) as a fraction of the picture."
     light_azimuth_deg: float | None = None
     "Default: above the camera's shoulder."
