@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from elsewhere import AWAY, Wrapped, elsewhere
+from scorelift.cli import main
 from scorelift.engine.generate import generate
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish
@@ -68,3 +69,10 @@ def test_a_whole_run(name, preset, tmp_path, monkeypatch):
     assert json.loads((run.path / "metrics.json").read_text())["device"] == AWAY
     assert (run.path / "preview.png").exists()
     assert (run.path / "asset.glb").exists() == (name != "canvas")
+
+
+def test_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
+    with elsewhere():
+        assert main(["sample", "a red car", "--n", "2", "--steps", "2", "--out", str(tmp_path / "cars.png")]) == 0
+    assert (tmp_path / "cars.png").exists()
