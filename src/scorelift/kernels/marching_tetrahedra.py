@@ -45,6 +45,7 @@ def _orders() -> list[tuple[int, ...]]:
 
 
 ORDERS = _orders()
+_TABLE = np.array(ORDERS)
 
 
 def marching_tetrahedra(
@@ -85,7 +86,7 @@ def crossings(inside: Bool[Tensor, " v"], tetrahedra: Int[Tensor, "t 4"]) -> tup
     if inside.device.type == "cpu":
         from .topology_cpu import crossings as compiled
 
-        return compiled(inside, tetrahedra, np.array(ORDERS))
+        return compiled(inside, tetrahedra, _TABLE)
     return crossings_reference(inside, tetrahedra)
 
 

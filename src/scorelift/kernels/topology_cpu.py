@@ -29,16 +29,17 @@ def edges(faces: Int[Tensor, "f 3"]) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e
 
 
 @njit(cache=True, nogil=True)
-def _entry(low, high, ends, head, after, count):
-    """The edge between two vertices; it is added as number `count` if it is new."""
+def _entry(one, other, ends, head, after, count):
+    """The edge between two vertices, and how many there are with it; a new one is added as the last."""
+    low, high = min(one, other), max(one, other)
     at = head[low]
     while at >= 0:
         if ends[1, at] == high:
-            return at
+            return at, count
         at = after[at]
     ends[0, count], ends[1, count] = low, high
     after[count], head[low] = head[low], count
-    return count
+    return count, count + 1
 
 
 @njit(cache=True, nogil=True)
@@ -60,22 +61,15 @@ def _crossings(inside, tetrahedra, orders):
         a, b = tetrahedra[t, orders[case, 0]], tetrahedra[t, orders[case, 1]]
         c, d = tetrahedra[t, orders[case, 2]], tetrahedra[t, orders[case, 3]]
         if inside[a] and inside[b] and not inside[c] and not inside[d]:  # two and two: a ring a c, a d, b d, b c
-            p = _entry(min(a, c), max(a, c), ends, head, after, points)
-            points = max(points, p + 1)
-            q = _entry(min(a, d), max(a, d), ends, head, after, points)
-            points = max(points, q + 1)
-            r = _entry(min(b, d), max(b, d), ends, head, after, points)
-            points = max(points, r + 1)
-            s = _entry(min(b, c), max(b, c), ends, head, after, points)
-            points = max(points, s + 1)
+            p, points = _entry(a, c, ends, head, after, points)
+            q, points = _entry(a, d, ends, head, after, points)
+            r, points = _entry(b, d, ends, head, after, points)
+            s, points = _entry(b, c, ends, head, after, points)
             faces[made + 1, 0], faces[made + 1, 1], faces[made + 1, 2] = p, r, s
         else:  # one alone: a fan a b, a c, a d
-            p = _entry(min(a, b), max(a, b), ends, head, after, points)
-            points = max(points, p + 1)
-            q = _entry(min(a, c), max(a, c), ends, head, after, points)
-            points = max(points, q + 1)
-            r = _entry(min(a, d), max(a, d), ends, head, after, points)
-            points = max(points, r + 1)
+            p, points = _entry(a, b, ends, head, after, points)
+            q, points = _entry(a, c, ends, head, after, points)
+            r, points = _entry(a, d, ends, head, after, points)
             s = -1
         faces[made, 0], faces[made, 1], faces[made, 2] = p, q, r
         made += 1 if s < 0 else 2
@@ -91,10 +85,10 @@ def _edges(faces, vertices):
     for f in range(len(faces)):
         for k in range(3):
             a, b = faces[f, k], faces[f, (k + 1) % 3]
-            at = _entry(min(a, b), max(a, b), ends, head, after, count)
-            if at == count:
+            known = count
+            at, count = _entry(a, b, ends, head, after, count)
+            if at == known:
                 beside[at, 0], beside[at, 1] = f, -1
-                count += 1
             elif beside[at, 1] < 0:
                 beside[at, 1] = f
     return np.ascontiguousarray(ends[:, :count].T), beside[:count].copy()

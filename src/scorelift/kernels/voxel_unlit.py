@@ -95,11 +95,17 @@ def integrate(
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, inline="always")
-def _corners(n, place, weight):
-    """The lowest of the eight voxels around a place, in voxel units; sets their shares."""
-    last = np.float32(n - 1)
-    x, y, z = min(max(place[0], NONE), last), min(max(place[1], NONE), last), min(max(place[2], NONE), last)
-    i, j, k = min(int(x), n - 2), min(int(y), n - 2), min(int(z), n - 2)
+def _voxels(n, occupied, origin, direction, t, weight):
+    """The lowest of the eight voxels around a place on a ray, -1 where space is empty; sets their shares."""
+    half, last = HALF * np.float32(n - 1), np.float32(n - 1)
+    x = (origin[0] + t * direction[0] + ONE) * half
+    y = (origin[1] + t * direction[1] + ONE) * half
+    z = (origin[2] + t * direction[2] + ONE) * half
+    x, y, z = min(max(x, NONE), last), min(max(y, NONE), last), min(max(z, NONE), last)
+    i, j, k = int(x + HALF), int(y + HALF), int(z + HALF)
+    if not occupied[(max(0, min(i, n - 1)) * n + max(0, min(j, n - 1))) * n + max(0, min(k, n - 1))]:
+        return -1  # (what is not a number stays within the grid)
+    i, j, k = max(0, min(int(x), n - 2)), max(0, min(int(y), n - 2)), max(0, min(int(z), n - 2))
     f, g, h = x - np.float32(i), y - np.float32(j), z - np.float32(k)
     a, b, c, d = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g
     low = ONE - h
@@ -144,16 +150,9 @@ def _stopped(raw, thickness):
     return ONE - math.exp(-tau), slope
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
-def _is_occupied(n, occupied, place):
-    i, j, k = int(place[0] + HALF), int(place[1] + HALF), int(place[2] + HALF)
-    return occupied[(max(0, min(i, n - 1)) * n + max(0, min(j, n - 1))) * n + max(0, min(k, n - 1))]
-
-
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _forward(n, density, features, occupied, paths, settings, out, part, parts):
-    half, channels, delta = HALF * np.float32(n - 1), features.shape[1], settings.delta
-    weight, place = np.empty(8, np.float32), np.empty(3, np.float32)
+    channels, delta, weight = features.shape[1], settings.delta, np.empty(8, np.float32)
     for ray in range(len(out)):
         if ray // BLOCK % parts != part:
             continue
@@ -163,11 +162,9 @@ def _forward(n, density, features, occupied, paths, settings, out, part, parts):
         opacity = deep = slope = NONE
         for step in range(math.ceil((paths.far[ray] - start) / delta)):
             t = start + np.float32(step) * delta
-            for m in range(3):
-                place[m] = (origin[m] + t * direction[m] + ONE) * half
-            if not _is_occupied(n, occupied, place):
+            base = _voxels(n, occupied, origin, direction, t, weight)
+            if base < 0:
                 continue
-            base = _corners(n, place, weight)
             stopped, _ = _stopped(_blend(n, density, base, weight), delta * settings.scale)
             w = transmitted * stopped
             opacity += w
@@ -188,8 +185,8 @@ def _forward(n, density, features, occupied, paths, settings, out, part, parts):
 def _backward(
     n, density, features, occupied, paths, settings, out, grad, to_density, to_features, rows, part, parts
 ):  # fmt: skip
-    half, channels, delta = HALF * np.float32(n - 1), features.shape[1], settings.delta
-    weight, place, pull = np.empty(8, np.float32), np.empty(3, np.float32), np.empty(channels, np.float32)
+    channels, delta = features.shape[1], settings.delta
+    weight, pull = np.empty(8, np.float32), np.empty(channels, np.float32)
     for ray in range(len(out)):
         if ray // BLOCK % parts != part:
             continue
@@ -206,11 +203,9 @@ def _backward(
         transmitted = ONE
         for step in range(math.ceil((paths.far[ray] - start) / delta)):
             t = start + np.float32(step) * delta
-            for m in range(3):
-                place[m] = (origin[m] + t * direction[m] + ONE) * half
-            if not _is_occupied(n, occupied, place):
+            base = _voxels(n, occupied, origin, direction, t, weight)
+            if base < 0:
                 continue
-            base = _corners(n, place, weight)
             stopped, slope = _stopped(_blend(n, density, base, weight), delta * settings.scale)
             w = transmitted * stopped
             transmitted -= w

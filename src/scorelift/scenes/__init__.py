@@ -57,7 +57,7 @@ def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
     if isinstance(start, Mesh):
         mesh.take(start)
     elif start is not None:
-        mesh.to(next(start.parameters()).device)
+        mesh.to(start.device)
         distance = signed_distances(
             start.field.density_at, surface_density(start.field), mesh.lattice, mesh.tetrahedra, outside=mesh.rim
         )

@@ -12,13 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.errors import check_choice, check_positive
+from ..core.lights import Shading
 from ..kernels.composite import weights_dense
-from .fields import Field, Lookup, March, ball_span
+from .fields import Field, Lookup, March, Rays, Sums, ball_span
 from .occupancy import Occupancy
 from .voxels import VoxelConfig, VoxelField
 
 RENEW = 16
 "Steps between looks at where there is density."
+PICTURE = 1 << 13
+"Rays taken together where no gradients are asked for."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,12 @@ class NetworkField(Field):
 
     def density_at(self, xyz: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         return self.density_of(self.raw(xyz)[:, 0], xyz)
+
+    def integrate(self, rays: Rays, shading: Shading) -> Sums:
+        """As any field; for pictures, of which nothing is kept for the way back, in parts, so that any size fits."""
+        if torch.is_grad_enabled() or len(rays.jitter) <= PICTURE:
+            return super().integrate(rays, shading)
+        return Sums.joined([super(NetworkField, self).integrate(part, shading) for part in rays.split(PICTURE)])
 
     def update(self, step: int, progress: float) -> None:
         if self.occupancy is not None and step % RENEW == 0:

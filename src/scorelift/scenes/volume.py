@@ -14,12 +14,9 @@ from ..core.errors import bad
 from ..core.lights import Lights, Shading
 from .background import Environment
 from .base import Render, Scene
-from .fields import Field, Rays, Sums
+from .fields import Field, Rays
 from .network import NetworkField
 from .voxels import VoxelField
-
-PICTURE = 1 << 13
-"Rays taken together where no gradients are asked for."
 
 
 class Volume(Scene):
@@ -95,11 +92,7 @@ class Volume(Scene):
             None if lights is None else each(lights.position),
             None if lights is None else each(lights.ambient),
         )
-        if torch.is_grad_enabled():
-            sums = self.field.integrate(rays, shading)
-        else:  # nothing is kept for the way back, so no more rays at once than a picture needs
-            parts = [self.field.integrate(part, shading) for part in rays.split(PICTURE)]
-            sums = parts[0] if len(parts) == 1 else Sums.joined(parts)
+        sums = self.field.integrate(rays, shading)
 
         def picture(values: Tensor) -> Tensor:
             return values.view(b, size, size, -1).permute(0, 3, 1, 2)
