@@ -3,7 +3,9 @@ import json
 import pytest
 import torch
 
-from scorelift.core.errors import ScoreliftError
+from scorelift.core.errors import EmptySceneError, ScoreliftError
+from scorelift.engine.generate import generate
+from scorelift.engine.loop import Loop
 from scorelift.engine.run import Run, slug
 from scorelift.recipes import find_recipe
 
@@ -94,3 +96,18 @@ def test_the_log_rewinds_to_the_checkpoint(tmp_path):
         file.write('{"index": 1, "st')  # killed while writing
     run.rewind_log(1, 1)
     assert [json.loads(line)["step"] for line in (run.path / "log.jsonl").read_text().splitlines()] == [1, 2, 1]
+
+
+def test_an_empty_scene_says_so_after_a_checkpoint(tmp_path, monkeypatch):
+    """The re-runs of papers count such runs, by the class of the error."""
+    step = Loop.one_step
+
+    def vanish(loop):
+        if loop.step == 1:
+            raise EmptySceneError("nothing is left.")
+        return step(loop)
+
+    monkeypatch.setattr("scorelift.engine.job.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(Loop, "one_step", vanish)
+    with pytest.raises(EmptySceneError, match=r"nothing is left\. The last good checkpoint is .*0-picture-0000001"):
+        generate("a red duck", out=tmp_path / "r", recipe=find_recipe("canvas").with_steps(3), device="cpu", quiet=True)

@@ -130,9 +130,9 @@ class Job:
         return scene
 
     def _stopped(self, error: ScoreliftError) -> ScoreliftError:
-        """The error, with what is left of the run."""
+        """The error, of its own class, with what is left of the run."""
         last = self.run.latest_checkpoint()
-        return ScoreliftError(f"{error} The last good checkpoint is {last[0]}.") if last else error
+        return type(error)(f"{error} The last good checkpoint is {last[0]}.") if last else error
 
     def _again(self, index: int, loop: Loop, progress: Progress, text: str, whole: bool) -> None:
         """Before a step is tried again for want of memory: keep what is there, say so."""
