@@ -14,7 +14,7 @@ from scorelift.core.schedules import Constant, Ramp
 from scorelift.distill.noise import Times
 from scorelift.distill.sds import SDS
 from scorelift.distill.vsd import VSD
-from scorelift.engine.loop import Loop
+from scorelift.engine.loop import Loop, step_generator
 from scorelift.engine.portions import Portions, TermByTerm, sparing_prior, views_together
 from scorelift.engine.run import Run
 from scorelift.engine.tally import Tally
@@ -106,6 +106,23 @@ def test_portions_have_the_gradient_of_the_whole(scene, portions):
     assert (one.slices, one.bands) == (None, None)
     for value in ("time", "gradient", "penalty", "opacity"):
         assert getattr(many, value) == pytest.approx(getattr(one, value), rel=1e-4)
+
+
+def test_each_view_of_a_part_has_its_own_transmittance_target():
+    stage = many_views(scene=SCENES["voxels"])
+    empty = 1 - loop_of(stage, grey())._render(torch.arange(4), 0.0, step_generator(0, "only", 0))[1].opacity.detach()
+    low, high = empty.mean((1, 2, 3)).sort().values[1:3].tolist()
+    target = Constant((low + high) / 2)  # two views have reached it, two have not
+    asking = replace(stage, penalties=Penalties(transmittance=Constant(1.0), transmittance_target=target))
+    found = []
+    for which, portions in ((stage, Portions()), (asking, Portions()), (asking, Portions(2)), (asking, Portions(4))):
+        loop = loop_of(which, grey(), portions)
+        loop.one_step()
+        found.append(gradients(loop)["field.density"])
+    without, whole, *parts = found
+    assert not torch.allclose(without, whole, rtol=0.01, atol=1e-9)
+    for part in parts:
+        torch.testing.assert_close(part, whole, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))
 
 
 def test_a_twin_learns_the_same_in_parts():

@@ -9,6 +9,7 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.kernels.composite import weights_packed
 from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
+from scorelift.scenes.base import Render
 from scorelift.scenes.fields import box_span
 from scorelift.scenes.losses import (
     centre_depth_loss,
@@ -216,6 +217,8 @@ def test_regularizers_by_hand():
     empty = 1 - float(render.opacity.mean())
     assert float(transmittance_loss(render, 1.0)) == pytest.approx(-empty, rel=1e-6)
     assert float(transmittance_loss(render, empty / 2)) == pytest.approx(-empty / 2, rel=1e-6)
+    two = Render(rgb=torch.zeros(2, 3, 1, 1), opacity=torch.tensor([0.9, 0.3]).view(2, 1, 1, 1))
+    assert float(transmittance_loss(two, 0.5)) == pytest.approx(-(0.1 + 0.5) / 2, rel=1e-6)  # each by itself
     behind = sum(w * max(0.0, f) ** 2 for w, f in zip(weight.tolist(), facing.tolist(), strict=True)) / 64
     assert float(orientation_loss(render)) == pytest.approx(behind, rel=1e-4, abs=1e-9)
     with pytest.raises(ScoreliftError, match="normals were not rendered"):

@@ -35,8 +35,11 @@ def orientation_loss(render: Render) -> Float[Tensor, ""]:
 
 
 def transmittance_loss(render: Render, target: float = 0.88) -> Float[Tensor, ""]:
-    """-min(target, mean transmittance): asks for so much empty picture and no more. Ref: Dream Fields Eq. 5."""
-    return -(1 - render.opacity).mean().clamp_max(target)
+    """Mean over pictures of -min(target, mean transmittance): asks each for so much emptiness and no more.
+
+    Ref: Dream Fields Eq. 5, whose mean is of one pose.
+    """
+    return -(1 - render.opacity).mean((1, 2, 3)).clamp_max(target).mean()
 
 
 def bending_loss(render: Render) -> Float[Tensor, ""]:
