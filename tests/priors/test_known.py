@@ -1,4 +1,4 @@
-"""Names, downloads and the commands about priors; the hub itself is played."""
+"""Names, downloads and the commands about priors; the hub is on this machine."""
 
 import importlib.util
 from typing import ClassVar
@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("diffusers")
 
+from hub import serve
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from scorelift.cli import main
@@ -51,6 +52,7 @@ def test_a_mirror_serves_when_the_first_address_is_gone(monkeypatch, tmp_path):
         asked.append((repository, options))
         if repository == first:
             raise RepositoryNotFoundError("gone", response=Response())
+        (tmp_path / "model_index.json").write_text("{}")
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", answer)
@@ -59,17 +61,57 @@ def test_a_mirror_serves_when_the_first_address_is_gone(monkeypatch, tmp_path):
     assert not any("bin" in pattern for pattern in asked[1][1]["allow_patterns"])  # no pickles
 
 
-def test_what_is_here_is_found_in_the_hubs_cache(monkeypatch, tmp_path):
-    def answer(repository, *, local_files_only):
-        assert local_files_only
-        return str(tmp_path / repository.replace("/", "--"))
+def whole(checkpoints):
+    """The files of a repository with what is wanted of it, and what is not."""
+    folder = checkpoints["ddpm"]
+    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    spare = ("README.md", "ddpm.safetensors", "unet/diffusion_pytorch_model.bin", "safety_checker/model.safetensors",
+             "unet/diffusion_pytorch_model.fp16.safetensors", "unet/model.onnx")  # fmt: skip
+    return files, dict.fromkeys(spare, b"not wanted")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", answer)
-    assert folder_of("sdxl") is None
-    folder = tmp_path / KNOWN["sdxl"].ids[0].replace("/", "--")
-    folder.mkdir()
-    (folder / "model_index.json").write_text("{}")
-    assert folder_of("sdxl") == folder
+
+def test_what_was_downloaded_is_here(checkpoints, tmp_path):
+    """By the hub's own client, which keeps the list of a repository's files and asks for each of them."""
+    files, spare = whole(checkpoints)
+    with serve("some/ddpm", {**files, **spare}, tmp_path) as fetched:
+        assert folder_of("some/ddpm") is None
+        folder = download("some/ddpm")
+        assert sorted(fetched) == sorted(files)
+        assert folder_of("some/ddpm") == folder
+        assert download("some/ddpm") == folder
+        assert sorted(fetched) == sorted(files)  # once
+        assert load_prior("some/ddpm").name == "some/ddpm"
+
+
+def test_an_interrupted_download_is_not_here_and_continues(checkpoints, tmp_path):
+    files, spare = whole(checkpoints)
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    with serve("some/ddpm", {**files, **spare}, tmp_path, lost=(weights,)) as before:
+        with pytest.raises(ScoreliftError, match="some/ddpm cannot be reached"):
+            download("some/ddpm")
+        assert folder_of("some/ddpm") is None
+        with pytest.raises(ScoreliftError, match="scorelift priors get some/ddpm"):
+            load_prior("some/ddpm")
+    with serve("some/ddpm", {**files, **spare}, tmp_path) as fetched:
+        assert download("some/ddpm") == folder_of("some/ddpm")
+        assert weights in fetched
+        assert set(fetched).isdisjoint(before)
+
+
+def test_a_repository_of_pickles_or_of_one_file_is_refused_with_what_converts(checkpoints, tmp_path):
+    files, _ = whole(checkpoints)
+    pickles = {name.replace("safetensors", "bin"): data for name, data in files.items()}
+    with (
+        serve("some/pickles", pickles, tmp_path) as fetched,
+        pytest.raises(ScoreliftError, match=r"no safetensors of its unet.*use_safetensors=False"),
+    ):
+        download("some/pickles")
+    assert not any(name.endswith(".bin") for name in fetched)
+    with (
+        serve("some/single", {"README.md": b"", "model.safetensors": b""}, tmp_path),
+        pytest.raises(ScoreliftError, match=r"no model_index\.json.*from_single_file"),
+    ):
+        download("some/single")
 
 
 def test_a_path_that_is_not_there_is_no_hub_id():

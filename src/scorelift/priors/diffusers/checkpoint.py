@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ScoreliftError, bad
+from ..known import conversion
 
 INDEX = "model_index.json"
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack")
@@ -85,9 +86,8 @@ class Checkpoint:
                 raise bad("prior", expected=f"weights of its {component}", got=f"none in {self.path(component)}",
                           remedy="Its download may be incomplete.")  # fmt: skip
             raise ScoreliftError(
-                f"prior: the weights in {self.path(component)} are pickles ({files[0]}), which can run code. If you "
-                f'trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
-                f"P.from_pretrained('{self.folder}', use_safetensors=False).save_pretrained('{self.folder}-safe')\""
+                f"prior: the weights in {self.path(component)} are pickles ({files[0]}), which can run code. "
+                + conversion(str(self.folder), f"{self.folder}-safe")
             )
         return None if any(map(_plain, safe)) else safe[0].split(".")[1].split("-")[0]
 
