@@ -69,7 +69,20 @@ def test_moving_the_light_moves_the_bright_side(both):
     assert float(right[16, 22]) > float(left[16, 22])
 
 
-@pytest.mark.parametrize("bad", [{"elevation_deg": 100}, {"ambient": 2}, {"resolution": 2}, {"fill": 0}])
+def test_one_angle_of_the_light_is_enough():
+    def light(**angles):
+        shot = Shot(azimuth_deg=90, elevation_deg=10, **angles)
+        return [round(x, 3) for x in shot.lights(shot.camera()).position[0].tolist()]
+
+    assert light(light_elevation_deg=90) == [0, 0, 3]
+    assert light(light_elevation_deg=0) == [0, 3, 0]  # from where the camera is
+    assert light(light_azimuth_deg=0) == light(light_azimuth_deg=0, light_elevation_deg=50)
+    assert light() not in (light(light_elevation_deg=0), light(light_azimuth_deg=90))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"elevation_deg": 100}, {"light_elevation_deg": 91}, {"ambient": 2}, {"resolution": 2}, {"fill": 0}]
+)
 def test_bad_shots(bad):
     with pytest.raises(ScoreliftError, match=next(iter(bad))):
         Shot(**bad)

@@ -34,8 +34,9 @@ class Shot:
     fill: float = FRAME
     "Height of the object's ball (radius 0.8) as a fraction of the picture."
     light_azimuth_deg: float | None = None
-    "Default: above the camera's shoulder."
-    light_elevation_deg: float = 50.0
+    "Default: the camera's; with neither angle given, the light is above the camera's shoulder."
+    light_elevation_deg: float | None = None
+    "Default: 50, where the azimuth is given."
     ambient: float = 0.4
     backdrop: float = 0.88
     "Grey behind the object."
@@ -44,6 +45,7 @@ class Shot:
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
         check_range("elevation_deg", self.elevation_deg, -90, 90)
+        check_range("light_elevation_deg", self.light_elevation_deg or 0.0, -90, 90)
         check_range("ambient", self.ambient, 0, 1)
         check_range("backdrop", self.backdrop, 0, 1)
         check_positive("fill", self.fill)
@@ -58,10 +60,12 @@ class Shot:
 
     def lights(self, camera: Cameras) -> Lights:
         """The light."""
-        if self.light_azimuth_deg is None:
+        azimuth, elevation = self.light_azimuth_deg, self.light_elevation_deg
+        if azimuth is None and elevation is None:
             position = camera.position + 1.2 * camera.c2w[:, :3, 1]
         else:
-            position = 3.0 * direction(_one(self.light_elevation_deg), _one(self.light_azimuth_deg))
+            azimuth = self.azimuth_deg if azimuth is None else azimuth
+            position = 3.0 * direction(_one(50.0 if elevation is None else elevation), _one(azimuth))
         return Lights(position, _one(self.ambient))
 
 
