@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from elsewhere import AWAY, elsewhere
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.scorers import ClipScorer
 
@@ -47,3 +48,14 @@ def test_a_clip_scores_differentiably(tiny_clip):
     (scorer.embed_pictures(rgb) @ scorer.embed_texts(["a red duck"]).T).sum().backward()
     assert rgb.grad is not None
     assert float(rgb.grad.abs().max()) > 0
+
+
+def test_a_clip_works_where_it_is_asked_to(tiny_clip):
+    rgb = torch.rand(1, 3, 64, 64)
+    here = ClipScorer(str(tiny_clip))
+    with elsewhere():
+        there = ClipScorer(str(tiny_clip), AWAY)
+        likeness = there.embed_pictures(rgb.to(AWAY)) @ there.embed_texts(["a red duck"]).T
+        assert likeness.device.type == AWAY
+        found = likeness.cpu()
+    torch.testing.assert_close(found, here.embed_pictures(rgb) @ here.embed_texts(["a red duck"]).T)

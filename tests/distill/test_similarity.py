@@ -28,7 +28,7 @@ class Brightness:
 
 
 def gradient(z, monkeypatch, scorer):
-    monkeypatch.setattr(similarity, "load_scorer", lambda _: scorer)
+    monkeypatch.setattr(similarity, "load_scorer", lambda *_: scorer)
     prior = GaussianPrior(torch.zeros(3, *z.shape[2:]), 1.0)
     full = prior.encode_prompts(["a red duck"] * len(z))
     terms = Terms(full, full, full, prompt="a red duck")

@@ -8,6 +8,8 @@ import torch
 
 from elsewhere import AWAY, Wrapped, elsewhere
 from scorelift.cli import main
+from scorelift.distill.scorers import load_scorer
+from scorelift.distill.similarity import Similarity
 from scorelift.engine.generate import generate
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish
@@ -76,3 +78,14 @@ def test_samples(tmp_path, monkeypatch):
     with elsewhere():
         assert main(["sample", "a red car", "--n", "2", "--steps", "2", "--out", str(tmp_path / "cars.png")]) == 0
     assert (tmp_path / "cars.png").exists()
+
+
+def test_likeness_to_the_caption(tmp_path, monkeypatch):
+    """Dream Fields' objective: the scorer is where the pictures are."""
+    monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
+    recipe = find_recipe("canvas").with_steps(1)
+    picture = replace(recipe.picture, distiller=Similarity())
+    with elsewhere():
+        run = generate("a red mushroom", recipe=replace(recipe, picture=picture), out=tmp_path / "run", quiet=True)
+        load_scorer.cache_clear()
+    assert run.read_log()[0]["gradient"] > 0

@@ -1,6 +1,7 @@
 """Models that say how well a picture fits a caption: the project's own retriever, or any CLIP.
 
 Both are differentiable in the picture, so that they can be measured with and (Dream Fields) optimized against.
+They work on the device they are loaded for, and what they return is there.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class ToyboxScorer:
     name = "toybox"
     size = 64
 
-    def __init__(self, net: Retriever | None = None) -> None:
-        self.net = (net or load_retriever()[0]).requires_grad_(False)
+    def __init__(self, net: Retriever | None = None, device: str = "cpu") -> None:
+        self.net = (net or load_retriever()[0]).to(device).requires_grad_(False)
 
     def embed_pictures(self, rgb: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         if rgb.shape[-1] != self.size:
@@ -70,22 +71,22 @@ class ClipScorer:
             raise bad("scorer", expected="a tokenizer with a vocabulary", got=f"{len(self.tokenizer)} tokens in {name}")
         self.name, self.device, self.model = name, device, model.to(device).eval().requires_grad_(False)
         self.size = self.model.config.vision_config.image_size
-        self.mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
-        self.std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+        self.mean = torch.tensor([0.48145466, 0.4578275, 0.40821073], device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor([0.26862954, 0.26130258, 0.27577711], device=device).view(1, 3, 1, 1)
 
     def embed_pictures(self, rgb: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         pixels = torch.nn.functional.interpolate(rgb, (self.size, self.size), mode="bicubic", antialias=True).clamp(
             0, 1
         )
-        features = self.model.get_image_features(pixel_values=((pixels - self.mean) / self.std).to(self.device))
-        return torch.nn.functional.normalize(_tensor(features).float().cpu(), dim=-1)
+        features = self.model.get_image_features(pixel_values=(pixels - self.mean) / self.std)
+        return torch.nn.functional.normalize(_tensor(features).float(), dim=-1)
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "m d"]:
         limit = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
         features = self.model.get_text_features(**tokens.to(self.device))
-        return torch.nn.functional.normalize(_tensor(features).float().cpu(), dim=-1)
+        return torch.nn.functional.normalize(_tensor(features).float(), dim=-1)
 
 
 def _tensor(features: object) -> Tensor:
@@ -95,5 +96,5 @@ def _tensor(features: object) -> Tensor:
 
 @cache
 def load_scorer(name: str, device: str = "cpu") -> Scorer:
-    """The offline retriever ("toybox"), or a CLIP model by hub id or folder."""
-    return ToyboxScorer() if name == "toybox" else ClipScorer(name, device)
+    """The offline retriever ("toybox"), or a CLIP model by hub id or folder; pictures must be on its device."""
+    return ToyboxScorer(device=device) if name == "toybox" else ClipScorer(name, device)

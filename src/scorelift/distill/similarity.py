@@ -29,10 +29,10 @@ class Similarity:
     "Gradient per unit of similarity, for a z of one pixel in [-1, 1]."
 
     def __call__(self, prior: Prior, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Distilled:
-        scorer = load_scorer(self.scorer)
+        scorer = load_scorer(self.scorer, str(z.device))
         with torch.enable_grad():
             free = z.detach().requires_grad_()
             pictures = scorer.embed_pictures(prior.decode(free))
-            likeness = (pictures * scorer.embed_texts([terms.prompt]).to(pictures)).sum()
+            likeness = (pictures * scorer.embed_texts([terms.prompt])).sum()
             (ascent,) = torch.autograd.grad(likeness, free)
         return Distilled(-self.scale * ascent, z)
