@@ -60,6 +60,12 @@ def test_phrases_before_the_prompt_and_an_overhead_of_ones_own():
     assert chosen(prior, terms.full) == ["front view of a duck", "back view of a duck", "overhead view of a duck"]
 
 
+def test_without_phrases_a_twin_still_hears_the_camera():
+    views = cameras((0, 0), (29, 180))
+    terms = ViewPrompts(Spelling(ViewWords()), "a duck", choice="none").terms(views)
+    assert torch.equal(terms.pose, views.c2w[:, :3].flatten(1))
+
+
 def test_fine_phrases_tell_left_from_right():
     words = ViewWords(
         azimuths=("front", "front left", "left", "back left", "back", "back right", "right", "front right"),

@@ -1,5 +1,6 @@
 """Distillers with a twin against closed forms."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from scorelift.core.cameras import Cameras
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.base import Terms
-from scorelift.distill.noise import DreamTime, Trajectory
+from scorelift.distill.noise import DreamTime, Times, Trajectory
 from scorelift.distill.sds import SDS
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
@@ -97,6 +98,55 @@ def test_the_mean_of_renders_follows_the_flow_in_closed_form(generator):
             s = sigmas[i + 1]
             expected = MEAN + (start - MEAN) * ((STD**2 + s**2) / (STD**2 + sigmas[0] ** 2)).sqrt()
             assert abs(float(z.mean() - expected)) < 0.03
+
+
+@pytest.mark.parametrize("spread", [1.5, 0.3])
+def test_the_variance_of_renders_follows_the_flow_in_closed_form(spread, generator):
+    """(q - tau^2) exp(q / (tau^2 + s^2)) stays as it is, q being the renders' variance: docs/distillers.md derives it.
+
+    A twin that does not know how the renders are spread, D(x) = x, breaks it.
+    """
+    prior, schedule, q0 = gaussian(), Trajectory(start=0.9, end=0.05, levels=1000), spread**2
+    sigmas = schedule.sigmas(prior)
+
+    def kept(q, s):
+        return (q - STD**2) * math.exp(q / (STD**2 + float(s) ** 2))
+
+    def travelled(twin, method):
+        z = MEAN + spread * torch.randn(4000, 1, 2, 2, generator=generator, dtype=torch.float64)
+        for i in range(schedule.levels):
+            level = schedule.draw(prior, len(z), i / schedule.levels, generator)
+            level = Level(level.alpha_t.double(), level.sigma_t.double(), level.decay.double())
+            noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+            z = z - method(prior, z, terms(prior, len(z)), level, noise, twin and twin(z)).gradient
+        return float(z.var())
+
+    start, end = kept(q0, sigmas[0]), sigmas[-1]
+    assert kept(travelled(Exact, APFO(cfg_scale=1.0)), end) == pytest.approx(start, rel=0.06)
+    assert kept(travelled(None, APFO(cfg_scale=1.0, twin=IDENTITY)), end) != pytest.approx(start, rel=0.3)
+
+
+@pytest.mark.parametrize(("steps", "levels"), [(600, 600), (200, 200), (150, 150), (4000, 800), (2000, 400), (7, 3)])
+def test_every_level_has_its_steps(steps, levels, generator):
+    prior, schedule = gaussian(), Trajectory(start=0.9, end=0.2, levels=levels)
+    sigmas = schedule.sigmas(prior).float()
+    seen = [float(schedule.draw(prior, 1, step / steps, generator).sigma_ve) for step in range(steps)]
+    place = [int((sigmas - s).abs().argmin()) for s in seen]
+    assert place == [step * levels // steps for step in range(steps)]
+
+
+def test_a_trajectory_ends_in_no_noise_and_stays_where_the_prior_was_trained():
+    prior = gaussian()
+    prior.sigma_range = (0.05, 3.0)
+    for curve in ("time", "log", "karras"):
+        sigmas = Trajectory(start=1.0, end=0.0, levels=20, curve=curve).sigmas(prior)
+        assert float(sigmas[0]) == pytest.approx(3.0)
+        assert float(sigmas[-1]) == 0.0
+        assert (sigmas[:-1] >= 0.05 - 1e-9).all()
+        assert (sigmas.diff() <= 0).all()
+    for start, end in ((0.9, 0.2), (0.5, 0.01)):
+        with pytest.raises(ScoreliftError, match=r"times between 0.032 and 0.795"):
+            Trajectory(start=start, end=end).sigmas(prior)
 
 
 def test_the_flow_lands_on_the_data(generator):
@@ -219,6 +269,52 @@ def test_a_run_with_a_twin_resumes_exactly(method, prior):
         torch.testing.assert_close(a, b, atol=0, rtol=0)
     whole.close()
     second.close()
+
+
+def begun(prior, twin, noise):
+    stage = CanvasRecipe().picture
+    stage = replace(stage, steps=4, size=32, views=2, distiller=APFO(twin=twin), noise=noise,
+                    scene=replace(stage.scene, pictures=2, resolution=32))  # fmt: skip
+    torch.manual_seed(0)
+    return Loop("picture", stage, build_scene(stage.scene), prior, "a red mushroom", seed=0)
+
+
+def test_a_twin_learns_at_the_scenes_level_or_at_its_own(prior, monkeypatch):
+    heard, plain = [], Twin.loss
+    monkeypatch.setattr(Twin, "loss", lambda twin, z, terms, level, noise: (
+        heard.append(level.sigma_ve.tolist()), plain(twin, z, terms, level, noise))[1])  # fmt: skip
+    way = Trajectory(levels=4, start=0.9)
+    for noise in (None, Times()):
+        loop = begun(prior, TwinConfig(noise=noise), way)
+        loop.one_step()
+        loop.close()
+    first = float(way.sigmas(prior)[0])
+    assert heard[0] == pytest.approx([first, first])
+    assert heard[1] != pytest.approx([first, first])
+
+
+def test_a_lesson_is_given_loudly_and_heard_as_it_was(prior, monkeypatch):
+    """Half precision would round a mean's gradient away; what the optimizer sees is the loss's own."""
+    loop = begun(prior, TwinConfig(), Trajectory(levels=4, start=0.9))
+    rows, spoken, alone, plain, backward = list(loop.twin.adapters.parameters()), [], [], Twin.loss, torch.Tensor.backward
+
+    def loss(*args):
+        spoken.append(plain(*args))
+        alone.extend(torch.autograd.grad(spoken[0], rows, retain_graph=True, allow_unused=True))
+        return spoken[0]
+
+    def loudly(t):
+        assert float(t.detach() / spoken[0].detach()) == 2 ** round(math.log2(3 * 32 * 32))
+        backward(t)
+
+    monkeypatch.setattr(Twin, "loss", loss)
+    monkeypatch.setattr(torch.Tensor, "backward", loudly)
+    loop.one_step()
+    for row, gradient in zip(rows, alone, strict=True):  # at 32 x 32 the finest part of the network rests
+        assert (row.grad is None) == (gradient is None)
+        if gradient is not None:
+            torch.testing.assert_close(row.grad, gradient)
+    loop.close()
 
 
 def test_a_prior_without_a_network_has_no_twin():

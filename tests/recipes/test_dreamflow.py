@@ -1,5 +1,6 @@
 """DreamFlow: its paper's numbers, and its stages one after the other."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.schedules import Constant
 from scorelift.distill.noise import Trajectory
 from scorelift.distill.twin import TwinConfig
+from scorelift.engine import job
 from scorelift.engine.run import final_scene
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
@@ -34,6 +36,8 @@ def test_the_papers_numbers():
     assert [s.steps // s.noise.levels for s in (nerf, geometry, texture, refine)] == [5, 5, 5, 10]
     twins = [s.distiller.twin.kind for s in (nerf, geometry, texture, refine)]
     assert twins == ["lora", "identity", "lora", "lora"]
+    learned = [s.distiller.twin for s in (nerf, texture, refine)]
+    assert [(twin.noise, twin.rate) for twin in learned] == [(None, 1e-4)] * 3  # Algorithm 1: at the level itself
     assert all(s.distiller.cfg_scale == 7.5 for s in recipe.stages().values())
     assert (recipe.prior, refine.prior) == ("sd21", "sdxl-refiner")
     for stage in recipe.stages().values():
@@ -104,6 +108,31 @@ def test_until_stops_and_resume_goes_on_as_if_it_had_not(tmp_path):
         scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True, resume=True)
 
 
+def test_until_may_name_a_part():
+    assert list(replace(find_recipe("dreamflow"), until="mesh").stages()) == ["nerf", "geometry", "texture"]
+
+
+@needs_weights
+def test_a_stages_own_prior_comes_when_the_one_before_has_gone(tmp_path, monkeypatch):
+    seen, plain, before = [], job.load_prior, []
+
+    def watched(name, *args):
+        seen.append((name, [prior() for prior in before]))
+        return plain(name, *args)
+
+    def held(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        before.append(weakref.ref(self.prior))
+
+    begin = job.Job.__init__
+    monkeypatch.setattr(job.Job, "__init__", held)
+    monkeypatch.setattr(job, "load_prior", watched)
+    recipe = tiny("texture")
+    recipe = replace(recipe, texture=replace(recipe.texture, prior=str(weights_path())))
+    scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True)
+    assert seen == [(str(weights_path()), [None])]
+
+
 def test_fewer_steps_take_fewer_levels_so_that_the_whole_way_is_gone():
     full = find_recipe("dreamflow")
     assert full.with_steps(100).nerf.noise.levels == 20  # five steps a level still
@@ -114,8 +143,8 @@ def test_fewer_steps_take_fewer_levels_so_that_the_whole_way_is_gone():
 
 
 def test_bad_stages_are_refused():
-    with pytest.raises(ScoreliftError, match="until: expected one of nerf, geometry, texture, refine"):
-        replace(find_recipe("dreamflow"), until="mesh")
+    with pytest.raises(ScoreliftError, match="until: expected one of nerf, geometry, texture, refine, mesh"):
+        replace(find_recipe("dreamflow"), until="field")
     with pytest.raises(ScoreliftError, match="0 <= end < start"):
         Trajectory(start=0.2, end=0.4)
 

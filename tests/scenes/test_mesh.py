@@ -58,7 +58,7 @@ def test_light_falls_as_the_point_light_says():
 
 
 def test_the_background_shows_where_the_mesh_does_not():
-    mesh = build_scene(dataclasses.replace(BALL, paint=dataclasses.replace(PAINT, environment=True)))
+    mesh = build_scene(dataclasses.replace(BALL, tuned="both", paint=dataclasses.replace(PAINT, environment=True)))
     cameras = ring(1)
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
     assert torch.equal(mesh.render(cameras, SIZE, background=red).rgb[0, :, 0, 0], torch.tensor([1.0, 0, 0]))
@@ -68,13 +68,11 @@ def test_the_background_shows_where_the_mesh_does_not():
 
 @pytest.mark.parametrize("tuned", ["geometry", "texture", "both"])
 def test_what_is_tuned_learns_and_nothing_else(tuned):
-    mesh = build_scene(dataclasses.replace(BALL, tuned=tuned))
+    mesh = build_scene(dataclasses.replace(BALL, tuned=tuned, paint=dataclasses.replace(PAINT, environment=True)))
     looked_at(mesh, "shaded")[2].rgb.square().mean().backward()
     moved = {name.split(".")[0] for name, p in mesh.named_parameters() if p.grad is not None and p.grad.any()}
-    expected = {"geometry": {"distance", "offset"}, "texture": {"paint"}, "both": {"distance", "offset", "paint"}}[
-        tuned
-    ]
-    assert moved == expected
+    shape, colours = {"distance", "offset"}, {"paint", "environment"}
+    assert moved == {"geometry": shape, "texture": colours, "both": shape | colours}[tuned]
     grouped = {id(p) for group in mesh.groups(1.0) for p in group["params"]}
     assert grouped == {id(p) for p in mesh.parameters() if p.requires_grad}
 

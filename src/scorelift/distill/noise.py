@@ -123,7 +123,8 @@ class Trajectory:
 
     start: float = 1.0
     end: float = 0.2
-    "Times of the first level and of that after the last, in the prior's own time."
+    """Times of the first level and of that after the last, in the prior's own time: 1 is the noisiest it knows, 0 no
+    noise at all."""
     levels: int = 800
     curve: Literal["time", "log", "karras"] = "time"
     "Levels evenly apart in the prior's time, in log sigma, or in sigma^(1/7)."
@@ -135,21 +136,34 @@ class Trajectory:
             raise bad("trajectory", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
 
     def sigmas(self, prior: Prior) -> Float[Tensor, " n"]:
-        """Noise of the levels, decreasing, and of the one after the last; within what the prior was trained at."""
-        ends = torch.tensor([self.start, self.end], dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
-        low, high = prior.sigma_range
+        """Noise of the levels, decreasing, and of the one after the last.
+
+        Raises:
+            ScoreliftError: for levels at which the prior was not trained.
+        """
+        schedule = prior.schedule
+        known = schedule.time(torch.tensor(prior.sigma_range, dtype=torch.float64))
+        low, high = known.clamp(1e-6, 1 - 1e-6).tolist()
+        if (self.start < 1 and self.start > high + 1e-3) or (self.end > 0 and self.end < low - 1e-3):
+            raise bad("trajectory", expected=f"times between {low:.3f} and {high:.3f}, which the prior knows (or start 1 "
+                      "for its noisiest, end 0 for none)", got=f"{self.start:g} to {self.end:g}")  # fmt: skip
         share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
+        first, last = min(self.start, high), max(self.end, low)
+        ends = schedule.level(torch.tensor([first, last], dtype=torch.float64)).sigma_ve
         if self.curve == "time":
-            return prior.schedule.level(ends[0] + share * (ends[1] - ends[0])).sigma_ve.clamp(low, high)
-        first, last = prior.schedule.level(ends).sigma_ve.clamp(low, high)
-        if self.curve == "log":
-            return first ** (1 - share) * last**share
-        return (first ** (1 / 7) * (1 - share) + last ** (1 / 7) * share) ** 7
+            sigmas = schedule.level((first + share * (self.end - first)).clamp_min(low)).sigma_ve
+        elif self.curve == "log":
+            sigmas = ends[0] ** (1 - share) * ends[1] ** share
+        else:
+            sigmas = (ends[0] ** (1 / 7) * (1 - share) + ends[1] ** (1 / 7) * share) ** 7
+        if self.end == 0:
+            sigmas[-1] = 0.0
+        return sigmas
 
     def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
         """The level of a moment, for `n` pictures, with its decay."""
         sigmas = self.sigmas(prior)
-        i = min(int(progress * self.levels), self.levels - 1)
+        i = min(int(progress * self.levels + 1e-6), self.levels - 1)  # 29 / 100 * 100 is 28.999...
         level = Level.vp(sigmas[i].float().repeat(n))
         return Level(level.alpha_t, level.sigma_t, ((sigmas[i] - sigmas[i + 1]) / sigmas[i]).float().repeat(n))
 

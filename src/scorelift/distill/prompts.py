@@ -58,7 +58,7 @@ class ViewPrompts:
             plain = plain.told(pose)
             return Terms(plain, plain, uncond.told(pose), prompt=self.prompt, pose=pose)
         if self.choice == "none":
-            return Terms(plain, plain, uncond, prompt=self.prompt)
+            return Terms(plain, plain, uncond, prompt=self.prompt, pose=pose)
         opposed = self._opposed(cameras)
         views = list(zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True))
         if self.choice != "interpolated":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from contextlib import suppress
@@ -15,14 +16,15 @@ from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
 from ..export.gltf import to_glb
-from ..export.pictures import preview, strip
+from ..export.pictures import preview
 from ..priors.base import Prior
 from ..priors.registry import load_prior
+from ..recipes.base import check_channels
 from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
-from .outputs import make_asset, portrayed, write_decoded, write_pictures, write_report
+from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_report
 from .plan import exhausted
 from .progress import Progress
 from .run import Run, slug, start_scene
@@ -83,6 +85,7 @@ class Job:
     def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
         name, stage = self.stages[index]
         self._take_prior(stage.prior or self.recipe.prior)
+        check_channels(name, stage.scene, self.prior.channels if self.prior.bound is None else 0)
         torch.manual_seed(self.recipe.seed * 1009 + index)
         scene = build_scene(stage.scene, previous)
         if isinstance(scene, Volume) and scene.latent:
@@ -115,9 +118,9 @@ class Job:
                     if interrupt.asked:
                         progress.close()
                         raise KeyboardInterrupt
-                    if now - shown > PREVIEW_S and isinstance(scene, Body) and self.team.leads:
+                    if now - shown > PREVIEW_S and self.team.leads:
                         with suppress(torch.OutOfMemoryError):  # nobody needs it
-                            write_png(self.run.path / "live.png", strip(scene.coloured(), 96))
+                            write_live(self.run.path, scene)
                         shown = now
         except ScoreliftError as error:
             raise self._stopped(error) from error
@@ -144,8 +147,12 @@ class Job:
         """Hold the prior of a stage, and no other."""
         if name == self.loaded:
             return
-        del self.prior  # before the next one takes its memory
-        self.prior, self.loaded = load_prior(name, self.device, self.recipe.model), name
+        del self.prior  # before the next one takes its memory; the last loop, a circle of references, holds it too
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        model = self.recipe.model if name == self.recipe.prior else self.recipe.model.plain()
+        self.prior, self.loaded = load_prior(name, self.device, model), name
         self.prior.check_prompt(self.run.prompt)
 
     def _show_stage(self, name: str, scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -145,7 +146,7 @@ class Loop:
             cameras[views].to(self.device), stage.size, lights=lights[views], shading=shading,
             background=None if learned else backdrop[views], jitter=jitter[views],
         )  # fmt: skip
-        return cameras[views], render, float(cameras.position.norm(dim=-1).max()) + 1
+        return cameras[views], render, float(cameras.position.norm(dim=-1).max()) + self.scene.reach
 
     def _distill(
         self, prior: Prior, z: Tensor, views: Tensor, terms: Terms, progress: float, generator: torch.Generator
@@ -174,7 +175,7 @@ class Loop:
         loss, z = 0.0, torch.cat([look.z for look in looks])
         for _ in range(self.twin.config.steps):
             config, generator = self.twin.config, looks[-1].generator
-            level, noise = self._noise(config.noise, z, self.mine, progress, generator)
+            level, noise = self._noise(config.noise or self.stage.noise, z, self.mine, progress, generator)
             loss = self._as_memory_allows(lambda: self._lesson(looks, z, level, noise), between=False)  # noqa: B023
             self.team.average(self.twin.adapters.parameters())
             self.twin.optimizer.step()
@@ -185,6 +186,7 @@ class Loop:
         assert self.twin is not None
         self.twin.optimizer.zero_grad(set_to_none=True)
         total, parts = 0.0, self.portions.parts(len(self.mine), self.group)
+        loud = 2.0 ** round(math.log2(z[0].numel()))  # a mean's gradient is too small for half precision
         for i, part in enumerate(parts):
             if len(looks) == len(parts):
                 terms = looks[i].terms
@@ -193,8 +195,11 @@ class Loop:
                 terms = self.prompts.terms(cameras[self.mine[part]])
             loss = self.twin.loss(z[part], terms, level[part], noise[part]) * (len(part) / len(self.mine))
             self._check("the twin's loss", loss)
-            loss.backward()
+            (loss * loud).backward()
             total += float(loss.detach())
+        gradients = [p.grad for p in self.twin.adapters.parameters() if p.grad is not None]
+        torch._foreach_div_(gradients, loud)
+        self._check("the gradient of the twin", torch.stack([g.sum() for g in gradients]))
         return total
 
     def _as_memory_allows(self, work: Callable[[], T], *, between: bool = True) -> T:

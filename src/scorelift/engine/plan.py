@@ -122,7 +122,7 @@ def plan(recipe: Recipe, prompt: str = "") -> list[StagePlan]:
     recipe = recipe.fitted(own[0].channels if own[0].bound is None else 0)
     found = []
     for name, stage in recipe.stages().items():
-        prior, text = own if stage.prior is None else sketch_prior(stage.prior, recipe.model)
+        prior, text = own if stage.prior is None else sketch_prior(stage.prior, recipe.model.plain())
         found.append(StagePlan(name, stage, prior, text, prompt))
     return found
 

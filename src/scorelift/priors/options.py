@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -43,6 +43,10 @@ class ModelOptions:
             raise bad("model.textual_inversion", expected="a safetensors file", got=file)
         if self.lora is not None and not Path(self.lora).exists():
             raise bad("model.lora", expected="a file or folder", got=self.lora)
+
+    def plain(self) -> ModelOptions:
+        """The options for another model: without what was made for this one."""
+        return replace(self, lora=None, textual_inversion=None)
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """What the denoiser computes in on a device.

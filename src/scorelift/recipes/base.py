@@ -136,6 +136,8 @@ class Recipe:
     summary: ClassVar[str] = ""
     presets: ClassVar[dict[str, str]] = {}
     "Names of presets and what each is for; `preset(name)` returns one."
+    parts: ClassVar[dict[str, str]] = {}
+    "Other names for `until`: a part of several stages, and the last of them."
 
     prior: str = "toybox"
     "A prior's name, a diffusers model's folder or hub id, or a weights file."
@@ -148,7 +150,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.until is not None:
-            check_choice("until", self.until, self._all())
+            check_choice("until", self.until, [*self._all(), *self.parts])
+            object.__setattr__(self, "until", self.parts.get(self.until, self.until))
 
     def _all(self) -> dict[str, Stage]:
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
@@ -172,11 +175,14 @@ class Recipe:
         """The recipe for a latent prior of so many channels (0: of pixels): stages that ask for it render latents.
 
         Raises:
-            ScoreliftError: for a scene that cannot.
+            ScoreliftError: for a scene that cannot, or one of other channels.
         """
         stages = {}
         for name, stage in self.stages().items():
-            if not (stage.latent and channels and stage.prior is None):
+            if stage.prior is not None:
+                continue
+            check_channels(name, stage.scene, channels)
+            if not (channels and (stage.latent or getattr(stage.scene, "latent", 0))):
                 continue
             if not (isinstance(stage.scene, VoxelConfig) and stage.scene.environment and stage.shading.shaded == 0):
                 raise bad(f"{name}.latent", expected="unlit voxels with a learned environment", got="another scene")
@@ -199,6 +205,14 @@ class Recipe:
     @classmethod
     def _preset(cls, name: str) -> Recipe:
         raise NotImplementedError
+
+
+def check_channels(stage: str, scene: SceneConfig, channels: int) -> None:
+    """Raise if a scene of latents has others than a latent prior's (0 channels: a prior of pixels)."""
+    if (latent := getattr(scene, "latent", 0)) not in (0, channels):
+        knows = f"{channels}, the channels of the prior's latents" if channels else "0, for the prior works on pixels"
+        raise bad(f"{stage}.scene.latent", expected=knows, got=latent,
+                  remedy=f"Leave it out: with --{stage}.latent it is set by the prior.")  # fmt: skip
 
 
 PARTS: tuple[type[Any], ...] = (

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..core.camera_samplers import DreamFusionCameras
 from ..core.schedules import Constant, Steps
-from ..distill.noise import Times, Trajectory
+from ..distill.noise import Trajectory
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
 from ..scenes import HashConfig, MeshConfig
@@ -20,7 +20,8 @@ from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Recipe, Stage
 from .optimizers import AdamW
 
 FIELD = HashConfig(oriented=True)  # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4", ...
-LEARNED, ITSELF = TwinConfig(kind="lora"), TwinConfig(kind="identity")
+LEARNED = TwinConfig(rate=1e-4, noise=None)  # "low-rank adapter", at each level's own noise; rate: ProlificDreamer's
+ITSELF = TwinConfig(kind="identity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class DreamFlow(Recipe):
     presets: ClassVar[dict[str, str]] = {
         "small": "scaled down to some minutes on two CPU cores, with the embedded priors",
     }
+    parts: ClassVar[dict[str, str]] = {"mesh": "texture"}
 
     prior: str = "sd21"  # "Stable Diffusion 2.1 for stage 1 and stage 2"
     finish: Finish = Finish(mesh_resolution=256, faces=100_000, texture=2048, preview_size=256, every_stage=True)
@@ -78,7 +80,7 @@ class DreamFlow(Recipe):
         prior="sdxl-refiner",
         size=1024,  # "we render the image with resolution of 1024 x 1024"
         noise=Trajectory(start=0.3, end=0.0, levels=30),  # "t1 = 0.3 to tN = 0.0 with l = 10", "spacing of 10"
-        distiller=APFO(cfg_scale=7.5, twin=TwinConfig(noise=Times(low=Constant(0.02), high=Constant(0.3)))),
+        distiller=APFO(cfg_scale=7.5, twin=LEARNED),
         cameras=DreamFusionCameras(),
         shading=UNLIT,
         optimizer=AdamW(rate=Constant(1e-2)),
@@ -88,15 +90,17 @@ class DreamFlow(Recipe):
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: the hash grid 16 -> 8 levels of 2 features, 2048 -> 64 cells, 512 -> 48 samples a ray;
         256 -> 32 pixels for the field, 512 -> 64 for the mesh, 1024 -> 256 for the refinement; 4,000 + 5,000 + 2,000 +
-        300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh. As the embedded prior likes it: thin fog
-        instead of a blob, emptied on the way; lit colours on the mesh instead of normals, which it has never seen;
-        times from .9 on; its own cameras and backdrops.
+        300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh and a higher one for the twin. As the embedded
+        prior likes it: thin fog instead of a blob, emptied on the way; lit colours on the mesh instead of normals,
+        which it has never seen; times from .9 on; its own cameras and backdrops.
         """
         full = cls()
         painted = replace(small.MESH, tuned="texture")
+        learned = APFO(cfg_scale=7.5, twin=replace(LEARNED, rate=1e-3))
         return small.toylike(cls(
             nerf=replace(
-                full.nerf, scene=small.FIELD, steps=600, size=32, noise=Trajectory(start=0.9, end=0.4, levels=600),
+                full.nerf, scene=small.FIELD, steps=600, size=32, distiller=learned,
+                noise=Trajectory(start=0.9, end=0.4, levels=600),
                 penalties=Penalties(emptiness=Steps((0.0, 0.5), (5e-6, 5e-5))),
             ),
             geometry=replace(
@@ -105,11 +109,13 @@ class DreamFlow(Recipe):
                 optimizer=small.CARVE,
             ),
             texture=replace(
-                full.texture, scene=painted, steps=150, size=64, noise=Trajectory(start=0.5, end=0.1, levels=150),
+                full.texture, scene=painted, steps=150, size=64, distiller=learned,
+                noise=Trajectory(start=0.5, end=0.1, levels=150),
                 shading=LIT, optimizer=small.PAINT,
             ),
             refine=replace(
-                full.refine, scene=painted, steps=80, size=256, noise=Trajectory(start=0.3, end=0.0, levels=80),
+                full.refine, scene=painted, steps=80, size=256, distiller=learned,
+                noise=Trajectory(start=0.3, end=0.0, levels=80),
                 shading=LIT, prior="toybox-refiner", optimizer=small.PAINT,
             ),
         ))  # fmt: skip

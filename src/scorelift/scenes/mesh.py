@@ -84,6 +84,8 @@ class Mesh(Scene):
         for part in (self.distance, self.offset):
             part.requires_grad_(config.tuned != "texture")
         self.paint.requires_grad_(config.tuned != "geometry")
+        if environment is not None:
+            environment.requires_grad_(config.tuned != "geometry")
         self._kept: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
         self._band: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -93,8 +95,8 @@ class Mesh(Scene):
             groups.append({"params": [self.distance, self.offset], "lr": rate})
         if self.config.tuned != "geometry":
             groups += self.paint.groups(rate * self.config.paint_rate)
-        if self.environment is not None:
-            groups.append({"params": list(self.environment.parameters()), "lr": rate * self.environment_rate})
+            if self.environment is not None:
+                groups.append({"params": list(self.environment.parameters()), "lr": rate * self.environment_rate})
         return groups
 
     def update(self, step: int, progress: float) -> None:
