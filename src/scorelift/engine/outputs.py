@@ -15,7 +15,7 @@ from ..core.files import write_bytes
 from ..core.pictures import to_uint8, write_png
 from ..export.gltf import from_glb, to_glb
 from ..export.obj import to_obj
-from ..export.pictures import preview, turntable, write_mp4
+from ..export.pictures import preview, strip, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
 from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
@@ -24,6 +24,7 @@ from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
 from ..scenes import Body, Canvas, Scene, Volume, VoxelField
+from ..scenes.canvas import Flat
 from .run import Run, final_scene, slug
 
 FORMATS = ("glb", "obj", "ply")
@@ -47,6 +48,12 @@ def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
     with suppress(torch.OutOfMemoryError):
         return work(still)
     return work(still.to("cpu"))
+
+
+def write_live(path: Path, scene: Scene, size: int = 96) -> None:
+    """live.png: a look at a scene on the way: four sides of it; of a flat one, its pictures."""
+    small = to_uint8(scene.render_all(size)) if isinstance(scene, Flat) else strip(scene.coloured(), size)
+    write_png(path / "live.png", small)
 
 
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
