@@ -136,3 +136,21 @@ def test_several_noise_draws_average_their_gradients():
     one, sixteen = gradients(1), gradients(16)
     assert float(sixteen.std(0).mean()) == pytest.approx(float(one.std(0).mean()) / 4, rel=0.1)
     torch.testing.assert_close(sixteen.mean(0), one.mean(0), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize(("shape", "corner"), [("ball", 1.0), ("box", 3**0.5)])
+def test_far_is_beyond_the_scenes_last_corner(shape, corner):
+    """A box ends in the corner behind its middle, sqrt(3) from it."""
+    ring = RingSampler(elevation_deg=math.degrees(math.asin(3**-0.5)), distance=1.5)  # half of them on a diagonal
+    stage = ring_stage(1, 16, 24)
+    stage = dataclasses.replace(stage, views=8, cameras=ring, scene=dataclasses.replace(stage.scene, shape=shape))
+    loop = Loop("only", stage, build_scene(stage.scene), GaussianPrior(torch.zeros(3, 16, 16), 0.5), "toy", seed=0)
+    with torch.no_grad():  # only there is anything
+        axis = torch.linspace(-1, 1, 24)
+        place = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        there = (place.abs().sum(-1) / 3**0.5 > corner - 0.3) & (place[..., 2] < 0)
+        loop.scene.field.density.copy_(torch.where(there, 5.0, -60.0)[..., None])
+    _, render, far = loop._render(loop.mine, 0.0, torch.Generator().manual_seed(0))
+    seen = float(render.depth.detach().max())
+    assert 1.5 + corner - 0.3 < seen <= far
+    assert far == pytest.approx(1.5 + corner)

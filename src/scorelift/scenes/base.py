@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,11 @@ class Scene(nn.Module, ABC):
     def latent(self) -> bool:
         """Whether a prior's own space is rendered in place of colours."""
         return False
+
+    @property
+    def reach(self) -> float:
+        """Distance from the origin beyond which there is nothing to see: of a box, its corners'."""
+        return math.sqrt(3)
 
     def gridded(self) -> Scene:
         """The scene as is quickest to look at often, from many sides."""

@@ -103,6 +103,11 @@ class Field(nn.Module, ABC):
     oriented: bool = False
     "Whether unlit pictures have normals as well."
 
+    @property
+    def reach(self) -> float:
+        """Distance from the origin beyond which its density is 0."""
+        return self.extent
+
     @abstractmethod
     def at(self, xyz: Float[Tensor, "n 3"]) -> Lookup:
         """The field at points; outside the ball its density is 0."""

@@ -31,6 +31,10 @@ class Volume(Scene):
         """Whether a prior's own space is rendered in place of colours."""
         return isinstance(self.field, VoxelField) and self.field.config.latent > 0
 
+    @property
+    def reach(self) -> float:
+        return self.field.reach
+
     def gridded(self, resolution: int = 128) -> Volume:
         """Itself; of a small network field, its values on a grid, before whatever background is given.
 

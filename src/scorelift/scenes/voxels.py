@@ -5,6 +5,7 @@ Ref: SJC Sec. 4.2; post-activated density as in DVGO (Sun et al. 2022).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -99,6 +100,10 @@ class VoxelField(Field):
     @property
     def resolution(self) -> int:
         return self.density.shape[0]
+
+    @property
+    def reach(self) -> float:
+        return self.extent * (1.0 if self.config.shape == "ball" else math.sqrt(3))
 
     @property
     def delta(self) -> float:
