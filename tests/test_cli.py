@@ -209,6 +209,13 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
 
 
 @needs_weights
+def test_latents_without_a_latent_prior(tmp_path):
+    words = ("generate", "a red duck", "--recipe", "sjc", "--field.scene.latent", "4")
+    refused(scorelift(*words, cwd=tmp_path), "field.scene.latent: expected 0, for the prior works on pixels, got 4")
+    assert not any(tmp_path.iterdir())
+
+
+@needs_weights
 def test_the_canvas_recipe(tmp_path):
     result = scorelift("generate", "a red mushroom", "--recipe", "canvas", "--steps", "3", "--out", "c", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -62,6 +62,11 @@ def test_recipes_render_latents_for_latent_priors_only():
     assert recipe.fitted(0).field.scene.latent == 0
     assert recipe.fitted(4).field.scene.latent == 4
     assert recipe.fitted(4).fitted(4) == recipe.fitted(4)
+    other = replace(recipe, field=replace(recipe.field, scene=replace(recipe.field.scene, latent=4)))
+    assert other.fitted(4) == recipe.fitted(4)
+    for channels, knows in ((0, "0, for the prior works on pixels"), (16, "16, the channels of the prior's latents")):
+        with pytest.raises(ScoreliftError, match=rf"field\.scene\.latent: expected {knows}, got 4\. Leave it out"):
+            other.fitted(channels)
     quick = find_recipe("quick", None)
     assert quick.fitted(4) == quick
     with pytest.raises(ScoreliftError, match=r"surface\.latent"):
