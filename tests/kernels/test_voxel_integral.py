@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scorelift.core.camera_samplers import RingSampler
+from scorelift.core.cameras import orbit
 from scorelift.core.errors import ScoreliftError
 from scorelift.kernels import voxel_integral as kernel
 from scorelift.kernels import voxel_unlit as unlit
@@ -34,8 +35,12 @@ def field(resolution=14, lower=0.0, **changes) -> VoxelField:
     return made
 
 
-def rays() -> Rays:
+def rays(distance: float | None = None) -> Rays:
+    """Of two cameras of a ring; with a distance, toward a corner of the box and toward its front."""
     cameras = RingSampler(count=5).ring()[torch.arange(2)]
+    if distance is not None:
+        wide = torch.full((2,), 70.0)
+        cameras = orbit(torch.tensor([35.0, 10.0]), torch.tensor([45.0, 0.0]), torch.full((2,), distance), wide)
     origin, direction = cameras.rays(SIZE, SIZE)
     count = 2 * SIZE * SIZE
     torch.manual_seed(3)
@@ -79,6 +84,28 @@ def test_agrees_with_the_reference(shading, kind, threads):
         assert albedo is albedo_ is None  # an optimizer leaves alone what was not seen
     else:
         torch.testing.assert_close(albedo_, albedo, atol=1e-4 * float(albedo.abs().max()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shading", ["albedo", "shaded", "textureless"])
+@pytest.mark.parametrize("distance", [1.5, 2.5])  # within a corner of the box, and outside
+def test_a_box_with_a_learned_gain_and_a_shift_agrees_with_the_reference(shading, distance):
+    made = field(shape="box", learned_gain=True, density_shift=-1.0, density_scale=2.0, step=0.5)
+    with torch.no_grad():
+        made.log_gain.fill_(0.3)
+    found, gains = [], []
+    for form in (Field.integrate, VoxelField.integrate):
+        made.zero_grad()
+        row = as_row(form(made, rays(distance), shading))
+        row.backward(torch.randn(row.shape, generator=torch.Generator().manual_seed(5)))
+        found.append((row.detach(), made.density.grad.clone(), made.albedo.grad))
+        gains.append(made.log_gain.grad.clone())
+    (sums, density, albedo), (sums_, density_, albedo_) = found
+    torch.testing.assert_close(sums_, sums, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(density_, density, atol=1e-4 * float(density.abs().max()), rtol=1e-3)
+    torch.testing.assert_close(gains[1], gains[0], atol=1e-4 * float(gains[0].abs()), rtol=1e-3)
+    if albedo is not None:
+        torch.testing.assert_close(albedo_, albedo, atol=1e-4 * float(albedo.abs().max()), rtol=1e-3)
+    assert float(density[[0, 0, -1, -1], [0, -1, 0, -1]].abs().max()) > 0  # edges of the box, which a ball has not
 
 
 def test_latent_features_are_not_squashed():
