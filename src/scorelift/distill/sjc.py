@@ -24,14 +24,14 @@ from .base import Distilled, Terms, Weighting, weight
 class SJC:
     """Minus the score of the render under classifier-free guidance."""
 
-    cfg_scale: float = 101.0
-    "The paper's scale 100 is 101 in our convention."
+    cfg_scale: float = 100.0
+    "The paper's; its code has uncond + scale (cond - uncond), as we do."
     perp_neg: float = 0.0
     "Strength of guidance away from the other views (Perp-Neg); 0: none."
     variance_reduced: bool = True
     "(z - D) / sigma^2 (Eq. 16) instead of (z + sigma n - D) / sigma^2 (Eq. 15)."
     weighting: Weighting = "sjc"
-    "sjc: the score itself, so that small noise outweighs large; uniform: times sigma, as its authors' code; x0: z - D."
+    "sjc: the score itself, so that small noise outweighs large; uniform: times sigma, as its code has it; x0: z - D."
 
     def __post_init__(self) -> None:
         check_choice("weighting", self.weighting, get_args(Weighting))

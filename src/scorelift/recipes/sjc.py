@@ -18,13 +18,17 @@ from ..scenes.voxels import VoxelConfig
 from .base import UNLIT, Penalties, Prompting, Recipe, Stage
 from .optimizers import Adamax
 
-RAYS, SAMPLES = 64 * 64, 346
-"Of a render: theirs sums gradients over rays and averages the emptiness over samples; ours does the opposite."
+RAYS, SAMPLES = 64 * 64, 275
+"""Of a render; samples of its longest ray, the mean over the recipe's cameras. Theirs sums gradients over rays and
+averages the emptiness over samples (Eq. 26; in the code, of the longest ray); ours does the opposite."""
+SMALL_SAMPLES = 346
+"""What the weights of `small` were tuned with. Its own rays have 63 samples at most, so that by Eq. 26 its lambdas 1e4
+and 8e4 are 1.8e3 and 1.5e4."""
 
 
-def emptiness(weight: float) -> float:
-    """Our weight for one of the paper's."""
-    return weight / (RAYS * SAMPLES)
+def emptiness(weight: float, samples: int = SAMPLES) -> float:
+    """Our weight for one of the paper's, whose mean is over so many samples a ray."""
+    return weight / (RAYS * samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,8 @@ class ScoreJacobianChaining(Recipe):
             learned_gain=True,
             blob_sharpness=0.0,  # code: densities begin at 0 ...
             albedo_spread=1.0,  # ... and features at N(0, 1)
-            prune_from=0.1,  # ours: empty voxels are skipped
+            prune_from=0.1,  # ours: empty voxels are skipped ...
+            prune_alpha=1e-4,  # ... far below the start's .0032; code: weights of 1e-4 get no colour
             environment=True,  # "an optimizable image of size 4 x 4 environment-mapped to the spherical surface"
             environment_rate=0.002,  # code: 1e-4
         ),
@@ -55,8 +60,10 @@ class ScoreJacobianChaining(Recipe):
         cameras=HemisphereSampler(),  # "uniformly on a hemisphere ... radius of 1.5", "40 degrees to 70 degrees"
         shading=UNLIT,  # colours as they are
         prompting=Prompting(choice="bare", place="before", overhead_deg=30.0),  # "prepended", "above 30 degrees"
-        noise=Times(low=Constant(0.02), high=Constant(0.98)),  # "Random sigma schedule"; App. A3
-        distiller=SJC(cfg_scale=101.0),  # "The language-guidance scale is set to 100"
+        noise=Times(low=Constant(0.01), high=Constant(0.97)),  # "Random sigma schedule"; code: us[30:-10], 12.2 to .098
+        # "The language-guidance scale is set to 100". The lambdas below belong to the code's (D - x) / sigma; Eq. 16
+        # has (D - x) / sigma^2, `weighting="sjc"`.
+        distiller=SJC(cfg_scale=100.0, weighting="uniform"),
         penalties=Penalties(
             emptiness=Steps((0.0, 0.5), (emptiness(1e4), emptiness(2e5))),  # "lambda_1 = 1e4 and lambda_2 = 2e5"
             centre_depth=Constant(0.0),  # "for the few cases when this happens": 100 / (64 * 64) in Fig. A2
@@ -67,8 +74,8 @@ class ScoreJacobianChaining(Recipe):
     @classmethod
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 10,000 -> 600
-        steps, cfg 101 -> 15, lambda_2 2e5 -> 8e4; as the embedded prior likes it, noise falls, colours begin grey, and
-        cameras and view phrases are its own.
+        steps, cfg 100 -> 15, emptiness (see `SMALL_SAMPLES`); as the embedded prior likes it, the score is Eq. 16's,
+        noise falls, colours begin grey, voxels are empty below .4 %, and cameras and view phrases are its own.
         """
         field = cls().field
         assert isinstance(field.scene, VoxelConfig)
@@ -76,11 +83,14 @@ class ScoreJacobianChaining(Recipe):
             field=replace(
                 field,
                 steps=600,
-                scene=replace(field.scene, resolution=64, step=1.0, shape="ball", albedo_spread=0.0),
+                scene=replace(field.scene, resolution=64, step=1.0, shape="ball", albedo_spread=0.0, prune_alpha=0.004),
                 cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
                 noise=annealed(0.85, 0.5, 0.2),
                 prompting=Prompting(),
                 distiller=SJC(cfg_scale=15.0),
-                penalties=replace(field.penalties, emptiness=Steps((0.0, 0.5), (emptiness(1e4), emptiness(8e4)))),
+                penalties=replace(
+                    field.penalties,
+                    emptiness=Steps((0.0, 0.5), (emptiness(1e4, SMALL_SAMPLES), emptiness(8e4, SMALL_SAMPLES))),
+                ),
             )
         )

@@ -24,7 +24,7 @@ from ..evaluate.retrieval import interval, summary
 from ..priors.registry import load_prior
 from ..recipes import DreamFusion, Recipe, ScoreJacobianChaining
 from ..recipes.canvas import study
-from ..recipes.sjc import emptiness
+from ..recipes.sjc import SMALL_SAMPLES, emptiness
 from ..scenes.canvas import Canvas
 from ..toybox.grammar import parse
 from ..toybox.judge import judge_pictures, load_judge
@@ -121,8 +121,8 @@ def figure7(bench: Bench, scale: Scale) -> Findings:
     """The emptiness loss: none, weak, strong, and weak then strong, as the `small` preset has it."""
     variants = {
         "none": regularized(emptiness=Constant(0.0)),
-        "lambda 1e4": regularized(emptiness=Constant(emptiness(1e4))),
-        "lambda 2e5": regularized(emptiness=Constant(emptiness(2e5))),
+        "lambda 1e4": regularized(emptiness=Constant(emptiness(1e4, SMALL_SAMPLES))),
+        "lambda 2e5": regularized(emptiness=Constant(emptiness(2e5, SMALL_SAMPLES))),
         "1e4, then 8e4": regularized(),
     }
     runs = bench.grid(scale, {name: partial(made, steps=scale.steps) for name, made in variants.items()})
