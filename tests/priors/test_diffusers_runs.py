@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import VSD
 from scorelift.engine.loop import Loop
 from scorelift.engine.run import final_scene
+from scorelift.priors.adapters import Adapters
 from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.guidance import Guidance
 from scorelift.priors.options import ModelOptions
@@ -138,3 +140,36 @@ def test_a_twin_shares_the_weights_and_learns_in_fp32(kind, precision, checkpoin
     assert (twin.x0(z_t, level, terms) - before).abs().max() > 0
     torch.testing.assert_close(prior.predict_x0(z_t, level, condition), before, atol=0, rtol=0)
     twin.adapters.remove()
+
+
+def test_a_compiled_network_hears_the_twins_that_come_later(checkpoints, monkeypatch):
+    """First no twin, then one after the other, as the stages of dreamflow have them."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # the others want a C++ compiler
+    plain = load_diffusers(checkpoints["dit"])
+    with torch._dynamo.config.patch(skip_nnmodule_hook_guards=True, recompile_limit=8):  # and set back
+        prior = load_diffusers(checkpoints["dit"], options=ModelOptions(compile=True))
+        level, condition = Level.vp(torch.tensor([1.0])), prior.encode_prompts(["a duck"])
+        z, _ = noisy(prior, level)
+        with torch.no_grad():
+            before = prior.predict_x0(z, level, condition)
+            torch.testing.assert_close(before, plain.predict_x0(z, level, condition))
+        for seed in range(2):
+            torch.manual_seed(seed)
+            twins = [Adapters(p.anatomy(), 2) for p in (prior, plain)]
+            for row in twins[0].rows:
+                torch.nn.init.normal_(row.up.weight)
+            twins[1].load_state_dict(twins[0].state_dict())
+            with torch.no_grad():
+                torch.testing.assert_close(prior.predict_x0(z, level, condition), before)
+            for learns in (False, True):
+                with twins[0].listening(None), twins[1].listening(None), torch.set_grad_enabled(learns):
+                    said, right = (p.predict_x0(z, level, condition) for p in (prior, plain))
+                assert (right - before).abs().max() > 1e-3
+                torch.testing.assert_close(said, right)
+            said.sum().backward()
+            assert all(row.up.weight.grad.abs().sum() > 0 for row in twins[0].rows)
+            for twin in twins:
+                twin.remove()
+        with torch.no_grad():
+            torch.testing.assert_close(prior.predict_x0(z, level, condition), before)
+    torch._dynamo.reset()

@@ -53,6 +53,11 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     layout = {"memory_format": torch.channels_last} if options.channels_last else {}
     net = net.to(device, **layout)
     if options.compile:
+        import torch._dynamo.config as compiler
+
+        # Twins come and go as hooks on the network; a network that was compiled without hooks would not hear of them.
+        compiler.skip_nnmodule_hook_guards = False
+        compiler.recompile_limit = max(compiler.recompile_limit, 64)  # each twin, heard or not, learning or not
         net.compile()
     prompts = Prompts(checkpoint, family, options, device, cache)
     return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
