@@ -36,15 +36,20 @@ class Clock:
 
     def wrap(self, name, call):
         def timed(*args, **kwargs):
-            start = time.perf_counter()
+            start = now()
             try:
                 return call(*args, **kwargs)
             finally:
-                if torch.cuda.is_available():
-                    torch.cuda.synchronize()
-                self.now[name] += time.perf_counter() - start
+                self.now[name] += now() - start
 
         return timed
+
+
+def now() -> float:
+    """Seconds, when a GPU has done all that it was asked."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, middle: int = 300) -> list[dict]:
@@ -65,9 +70,9 @@ def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, midd
         loop.optimizer.step = clock.wrap("optimizer", loop.optimizer.step)
         for i in range(warm + steps):
             clock.now.clear()
-            start = time.perf_counter()
+            start = now()
             loop.one_step()
-            whole = time.perf_counter() - start
+            whole = now() - start
             if i >= warm:
                 for part in PARTS:
                     samples[part].append(clock.now[part])
