@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scorelift.core.camera_samplers import ring
 from scorelift.core.errors import ScoreliftError
 from scorelift.export.pictures import preview, strip, turntable
 from scorelift.export.surface import extract_surface
@@ -137,13 +138,13 @@ def test_an_empty_scene_is_an_error_that_helps():
 
 def test_pictures_of_a_scene():
     scene = two_coloured_ball(resolution=24)
-    sheet = preview(scene, size=32, views=4)
+    sheet = preview(scene, ring(4), 32)
     assert sheet.shape == (4 * 32, 4 * 32, 3)
     centre = sheet[16, 16].astype(int)
     behind = sheet[16, 2 * 32 + 16].astype(int)
     assert centre[0] > 200 > centre[1]  # the front is red
     assert behind[1] > 200 > behind[0]  # the back is green
     assert len(np.unique(sheet[96:].reshape(-1, 3), axis=0)) > 3  # depth varies
-    frames = turntable(scene, 32, 6)
+    frames = turntable(scene, ring(6), 32)
     assert len(frames) == 6
-    assert strip(scene, 16).shape == (16, 64, 3)
+    assert strip(scene, ring(4), 16).shape == (16, 64, 3)

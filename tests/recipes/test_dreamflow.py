@@ -3,6 +3,7 @@
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import trimesh
@@ -18,7 +19,7 @@ from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish
 from scorelift.recipes.optimizers import AdamW
-from scorelift.scenes import Mesh
+from scorelift.scenes import Mesh, build_scene
 
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 
@@ -106,6 +107,39 @@ def test_until_stops_and_resume_goes_on_as_if_it_had_not(tmp_path):
     assert again.finished
     with pytest.raises(ScoreliftError, match="not before texture"):
         scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True, resume=True)
+
+
+def test_a_place_is_hollow_and_cameras_stand_in_it(generator):
+    recipe = find_recipe("dreamflow", "scene")
+    assert list(recipe.stages()) == ["nerf"]
+    field, cameras = recipe.nerf.scene, recipe.nerf.cameras.draw(32, generator)
+    away = cameras.position.norm(dim=-1)
+    assert 0.09 < away.min() < 0.6
+    assert 1.8 < away.max() < 2.31 < field.blob_radius
+    scene = build_scene(replace(field, levels=4, log2_rows=10, finest=64, coarse_samples=128, environment=False))
+    render = scene.render(cameras, 12, background=torch.zeros(32, 3, 1, 1))
+    assert render.opacity.min() > 0.99  # walls all around ...
+    assert render.depth.min() > 0.1  # ... and none before the camera
+    assert render.depth.max() < field.extent + 2.5
+    assert scene.field.density_at(torch.zeros(1, 3)) < 1e-3
+    looks = recipe.finish.ring(4)
+    assert looks.position.norm(dim=-1).tolist() == pytest.approx([1.5] * 4)
+    assert looks.fovy_deg.tolist() == [60.0] * 4
+
+
+@needs_weights
+def test_a_place_leaves_pictures_from_inside_and_a_mesh(tmp_path):
+    recipe = find_recipe("dreamflow", "scene")
+    field = replace(recipe.nerf.scene, levels=3, log2_rows=10, finest=32, width=8, coarse_samples=48)
+    twin = replace(recipe.nerf.distiller, twin=TwinConfig(kind="identity"))
+    stage = replace(recipe.nerf, scene=field, size=32, steps=2, noise=Trajectory(levels=2), distiller=twin)
+    finish = replace(tiny().finish, distance=1.5, fov_deg=60.0)
+    run = scorelift.generate(
+        "a red castle", out=tmp_path / "r", recipe=replace(recipe, prior="toybox", nerf=stage, finish=finish), quiet=True
+    )
+    assert (run.path / "turntable.mp4").exists()
+    walls = trimesh.load(run.path / "asset.glb", force="mesh").vertices
+    assert np.linalg.norm(walls, axis=-1).min() > 1.0  # the middle is free
 
 
 def test_until_may_name_a_part():

@@ -83,16 +83,20 @@ class OrbitSampler(CameraSampler):
         return orbit(elevation, azimuth % 360, distance, fov_for_size(self.radius, distance, fill), target)
 
 
+FRAME = 0.7
+"Height of a ball of radius .8 as a fraction of pictures for people: the unit ball, and so every object, is seen whole."
+
+
 def ring(
     views: int, elevation_deg: float = 15.0, fill: float = 0.85, start_deg: float = 0.0, distance: float = 3.0,
-    radius: float = 0.8,
+    radius: float = 0.8, fov_deg: float | None = None,
 ) -> Cameras:  # fmt: skip
     """Cameras evenly around the object at one elevation, counter-clockwise from `start_deg` on.
 
-    A ball of `radius` fills the share `fill` of the picture.
+    A ball of `radius` fills the share `fill` of the picture, unless the field of view is given.
     """
     away = torch.full((views,), distance)
-    fov = fov_for_size(radius, away, torch.full((views,), fill))
+    fov = torch.full((views,), fov_deg) if fov_deg else fov_for_size(radius, away, torch.full((views,), fill))
     azimuth = start_deg + 360 / views * torch.arange(views)
     return orbit(torch.full((views,), elevation_deg), azimuth, away, fov)
 

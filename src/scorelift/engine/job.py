@@ -120,7 +120,7 @@ class Job:
                         raise KeyboardInterrupt
                     if now - shown > PREVIEW_S and self.team.leads:
                         with suppress(torch.OutOfMemoryError):  # nobody needs it
-                            write_live(self.run.path, scene)
+                            write_live(self.run.path, scene, self.recipe.finish)
                         shown = now
         except ScoreliftError as error:
             raise self._stopped(error) from error
@@ -160,7 +160,7 @@ class Job:
         folder = self.run.path / "stages" / name
         folder.mkdir(parents=True, exist_ok=True)
         still, finish = scene.coloured(), self.recipe.finish
-        portrayed(still, lambda model: write_png(folder / "preview.png", preview(model, finish.preview_size)))
+        portrayed(still, lambda model: write_png(folder / "preview.png", preview(model, finish.ring(8), finish.preview_size)))
         if isinstance(still, Body):
             write_bytes(folder / "asset.glb", to_glb(make_asset(still.to("cpu"), finish), slug(self.run.prompt)))
         scene.to(self.device)

@@ -32,7 +32,9 @@ FORMATS = ("glb", "obj", "ply")
 
 def make_asset(scene: Body, finish: Finish) -> Asset:
     """Mesh, unwrap and bake a scene; on the CPU."""
-    surface = extract_surface(scene, resolution=finish.mesh_resolution, faces=finish.faces)
+    surface = extract_surface(
+        scene, resolution=finish.mesh_resolution, faces=finish.faces, distance=finish.distance, fov_deg=finish.fov_deg
+    )
     return bake(colour_of(scene), surface, finish.texture)
 
 
@@ -50,9 +52,10 @@ def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
     return work(still.to("cpu"))
 
 
-def write_live(path: Path, scene: Scene, size: int = 96) -> None:
+def write_live(path: Path, scene: Scene, finish: Finish, size: int = 96) -> None:
     """live.png: a look at a scene on the way: four sides of it; of a flat one, its pictures."""
-    small = to_uint8(scene.render_all(size)) if isinstance(scene, Flat) else strip(scene.coloured(), size)
+    flat = isinstance(scene, Flat)
+    small = to_uint8(scene.render_all(size)) if flat else strip(scene.coloured(), finish.ring(4), size)
     write_png(path / "live.png", small)
 
 
@@ -63,8 +66,9 @@ def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
         rgb = scene.render_all(size)
         write_png(path / "preview.png", to_uint8(rgb))
         return
-    write_png(path / "preview.png", preview(scene, finish.preview_size))
-    write_mp4(path / "turntable.mp4", turntable(scene, finish.turntable_size, finish.turntable_frames))
+    write_png(path / "preview.png", preview(scene, finish.ring(8), finish.preview_size))
+    frames = turntable(scene, finish.ring(finish.turntable_frames, 18.0), finish.turntable_size)
+    write_mp4(path / "turntable.mp4", frames)
 
 
 @torch.no_grad()

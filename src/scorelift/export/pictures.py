@@ -14,12 +14,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..core.camera_samplers import ring
 from ..core.cameras import Cameras
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
 from ..scenes import Scene
-from .shots import FRAME, grey_depth
+from .shots import grey_depth
 
 BACKDROP = 0.88
 ROWS = ("colour", "textureless", "normal", "depth")
@@ -48,29 +47,26 @@ def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tens
     }
 
 
-def preview(scene: Scene, size: int = 128, views: int = 8) -> UInt8[np.ndarray, "h w 3"]:
-    """Contact sheet of `views` azimuths (columns, from the front on) by colour, textureless, normal, depth (rows)."""
+def preview(scene: Scene, cameras: Cameras, size: int = 128) -> UInt8[np.ndarray, "h w 3"]:
+    """Contact sheet of cameras (columns) by colour, textureless, normal, depth (rows)."""
     shots: dict[str, list[Tensor]] = {row: [] for row in ROWS}
-    cameras = ring(views, fill=FRAME)
-    for i in range(views):
+    for i in range(len(cameras)):
         for row, picture in four_ways(scene, cameras[i : i + 1], size).items():
             shots[row].append(picture[0])
     return to_uint8(torch.cat([torch.cat(shots[row], -1) for row in ROWS], -2))
 
 
-def strip(scene: Scene, size: int, views: int = 4) -> UInt8[np.ndarray, "h w 3"]:
+def strip(scene: Scene, cameras: Cameras, size: int) -> UInt8[np.ndarray, "h w 3"]:
     """A small row of colour pictures, for live previews."""
-    cameras = ring(views, fill=FRAME)
-    backdrop = torch.full((views, 3, 1, 1), BACKDROP)
+    backdrop = torch.full((len(cameras), 3, 1, 1), BACKDROP)
     rgb = scene.photograph(cameras, size, background=backdrop).rgb
     return to_uint8(torch.cat(list(rgb), -1))
 
 
-def turntable(scene: Scene, size: int, frames: int) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Frames of one turn around the object, softly lit."""
-    cameras = ring(frames, 18.0, FRAME)
+def turntable(scene: Scene, cameras: Cameras, size: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """A frame for each camera, softly lit."""
     pictures = []
-    for i in range(frames):
+    for i in range(len(cameras)):
         camera = cameras[i : i + 1]
         backdrop = torch.full((1, 3, 1, 1), BACKDROP)
         render = scene.photograph(camera, size, lights=head_light(camera, 0.6), shading="shaded", background=backdrop)

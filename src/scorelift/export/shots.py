@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.cameras import Cameras, direction, fov_for_size, orbit
+from ..core.camera_samplers import FRAME, ring
+from ..core.cameras import Cameras, direction
 from ..core.errors import bad, check_choice, check_positive, check_range
 from ..core.lights import Lights
 from ..scenes import Scene
@@ -18,10 +19,6 @@ from .triangles import mesh_layers
 
 Mode = Literal["albedo", "shaded", "textureless", "normal", "depth"]
 MODES = ("albedo", "shaded", "textureless", "normal", "depth")
-
-
-FRAME = 0.7
-"Height of a ball of radius .8 as a fraction of the picture: the unit ball, and so every object, is seen whole."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +30,10 @@ class Shot:
     elevation_deg: float = 15.0
     fill: float = FRAME
     "Height of the object's ball (radius 0.8) as a fraction of the picture."
+    distance: float = 3.0
+    "Of the camera, from the origin."
+    fov_deg: float | None = None
+    "Its field of view, instead of `fill`: for a place that is seen from inside."
     light_azimuth_deg: float | None = None
     "Default: the camera's; with neither angle given, the light is above the camera's shoulder."
     light_elevation_deg: float | None = None
@@ -48,15 +49,16 @@ class Shot:
         check_range("light_elevation_deg", self.light_elevation_deg or 0.0, -90, 90)
         check_range("ambient", self.ambient, 0, 1)
         check_range("backdrop", self.backdrop, 0, 1)
-        check_positive("fill", self.fill)
+        for name in ("fill", "distance"):
+            check_positive(name, getattr(self, name))
+        if self.fov_deg is not None:
+            check_range("fov_deg", self.fov_deg, 1, 170)
         if self.resolution < 8:
             raise bad("resolution", expected="at least 8 pixels", got=self.resolution)
 
     def camera(self) -> Cameras:
         """The camera."""
-        distance = torch.tensor([3.0])
-        fov = fov_for_size(0.8, distance, torch.tensor([float(self.fill)]))
-        return orbit(_one(self.elevation_deg), _one(self.azimuth_deg), distance, fov)
+        return ring(1, self.elevation_deg, self.fill, self.azimuth_deg, self.distance, fov_deg=self.fov_deg)
 
     def lights(self, camera: Cameras) -> Lights:
         """The light."""

@@ -31,7 +31,10 @@ class Surface:
         return np.asarray(mesh.vertex_normals, np.float32)
 
 
-def extract_surface(scene: Body, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2) -> Surface:
+def extract_surface(
+    scene: Body, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2, distance: float = 3.0,
+    fov_deg: float | None = None,
+) -> Surface:  # fmt: skip
     """The surface of a volume at its visible density, or of a mesh; specks removed, smoothed, simplified.
 
     Args:
@@ -39,6 +42,8 @@ def extract_surface(scene: Body, *, resolution: int, faces: int, keep: float = 0
         faces: about so many triangles at most.
         keep: pieces of less than this fraction of the largest piece's volume are dropped.
         blur: of a volume's log density, in cells of a grid of 112.
+        distance: of the cameras that decide which density is a volume's surface.
+        fov_deg: their field of view; None: one that holds the object.
 
     Raises:
         EmptySceneError: if there is no surface.
@@ -47,7 +52,7 @@ def extract_surface(scene: Body, *, resolution: int, faces: int, keep: float = 0
         points, triangles = (t.detach().cpu().numpy() for t in scene.surface())
         mesh = trimesh.Trimesh(points, triangles, process=True)
     else:
-        mesh = _volume_surface(scene.field, resolution, blur)
+        mesh = _volume_surface(scene.field, resolution, blur, distance, fov_deg)
     mesh = _largest_pieces(mesh, keep)
     if len(mesh.faces) < 4:
         raise empty_mesh() if isinstance(scene, Mesh) else empty_surface(scene.field)
@@ -59,9 +64,11 @@ def extract_surface(scene: Body, *, resolution: int, faces: int, keep: float = 0
     return _tidy(points, triangles)
 
 
-def _volume_surface(field: Field, resolution: int, blur: float) -> trimesh.Trimesh:
+def _volume_surface(
+    field: Field, resolution: int, blur: float, distance: float, fov_deg: float | None
+) -> trimesh.Trimesh:
     """Marching cubes at the visible surface's density."""
-    level = surface_density(field)
+    level = surface_density(field, distance=distance, fov_deg=fov_deg)
     grid = np.pad(density_grid(field, resolution), 1)
     # The logarithm is nearer to linear across the surface; kept within bounds that are alike on both sides, so that
     # blurring, which closes pinholes and levels bumps, does not move a flat surface.

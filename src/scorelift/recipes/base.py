@@ -6,7 +6,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..core.camera_samplers import DreamFusionCameras, HemisphereSampler, OrbitSampler, RingSampler
+from ..core.camera_samplers import (
+    FRAME,
+    DreamFusionCameras,
+    HemisphereSampler,
+    OrbitSampler,
+    RingSampler,
+    ring,
+)
+from ..core.cameras import Cameras
 from ..core.errors import bad, check_choice, check_positive
 from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
@@ -119,13 +127,22 @@ class Finish:
     turntable_frames: int = 48
     turntable_size: int = 160
     preview_size: int = 128
+    distance: float = 3.0
+    "From the origin, of the cameras that take pictures for people."
+    fov_deg: float | None = None
+    "Their field of view; None: one in which the unit ball is seen whole."
     every_stage: bool = False
     "Whether each stage leaves its own preview and asset, in `stages/`."
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            if spec.name != "every_stage":
-                check_positive(spec.name, getattr(self, spec.name))
+            value = getattr(self, spec.name)
+            if not isinstance(value, bool | None):
+                check_positive(spec.name, value)
+
+    def ring(self, views: int, elevation_deg: float = 15.0) -> Cameras:
+        """Cameras for pictures, evenly around, from the front on."""
+        return ring(views, elevation_deg, FRAME, distance=self.distance, fov_deg=self.fov_deg)
 
 
 @dataclass(frozen=True, kw_only=True)

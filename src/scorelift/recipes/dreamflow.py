@@ -16,7 +16,7 @@ from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
 from ..scenes import HashConfig, MeshConfig
 from . import small
-from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Recipe, Stage
+from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Prompting, Recipe, Stage
 from .optimizers import AdamW
 
 FIELD = HashConfig(oriented=True)  # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4", ...
@@ -34,6 +34,7 @@ class DreamFlow(Recipe):
     )
     presets: ClassVar[dict[str, str]] = {
         "small": "scaled down to some minutes on two CPU cores, with the embedded priors",
+        "scene": "a place instead of an object, seen from inside (Figure 17): the field alone",
     }
     parts: ClassVar[dict[str, str]] = {"mesh": "texture"}
 
@@ -88,6 +89,26 @@ class DreamFlow(Recipe):
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
+        return cls._scene() if name == "scene" else cls._small()
+
+    @classmethod
+    def _scene(cls) -> Recipe:
+        """A hollow to begin with, in which the cameras stand and look across. Ref: Figure 17, "different spatial density
+        bias", as ProlificDreamer; the numbers are those of threestudio's configuration of that for scenes.
+        """
+        full = cls()
+        place = replace(FIELD, extent=5.0, blob=-10.0, blob_radius=2.5, finest=4096)
+        inside = DreamFusionCameras(
+            distance=(0.1, 2.3), elevation_deg=(-10.0, 45.0), focal=(0.714, 1.374), position_jitter=0.0,
+            target_std=0.0, up_std=0.0, even_area_share=0.0,
+        )  # fmt: skip
+        return replace(
+            full, until="nerf", finish=replace(full.finish, distance=1.5, fov_deg=60.0),
+            nerf=replace(full.nerf, scene=place, cameras=inside, prompting=Prompting(choice="none")),
+        )  # fmt: skip
+
+    @classmethod
+    def _small(cls) -> Recipe:
         """What `small` scales: the hash grid 16 -> 8 levels of 2 features, 2048 -> 64 cells, 512 -> 48 samples a ray;
         256 -> 32 pixels for the field, 512 -> 64 for the mesh, 1024 -> 256 for the refinement; 4,000 + 5,000 + 2,000 +
         300 steps -> 600 + 200 + 150 + 80, with lower rates on the mesh and a higher one for the twin. As the embedded

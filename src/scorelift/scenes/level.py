@@ -16,7 +16,9 @@ LOWER = 0.05
 
 
 @torch.no_grad()
-def surface_density(field: Field, views: int = 10, size: int = 48) -> float:
+def surface_density(
+    field: Field, views: int = 10, size: int = 48, *, distance: float = 3.0, fov_deg: float | None = None
+) -> float:
     """Density at which light is half stopped, seen from all around: the level of the visible surface.
 
     Slanting rays are stopped farther out, at lower densities, than rays that meet a soft surface head on, and thin
@@ -27,7 +29,7 @@ def surface_density(field: Field, views: int = 10, size: int = 48) -> float:
     """
     found, device = [], next(field.parameters()).device
     for elevation in (10.0, 50.0):
-        cameras = ring(views // 2, elevation, start_deg=elevation).to(device)
+        cameras = ring(views // 2, elevation, start_deg=elevation, distance=distance, fov_deg=fov_deg).to(device)
         origin, direction = cameras.rays(size, size)
         rays = direction.reshape(-1, 3)
         half = torch.full_like(rays[:, 0], 0.5)
