@@ -9,6 +9,7 @@ import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
+from scorelift.engine.run import Run
 from scorelift.engine.team import Team
 
 SCRIPT = """
@@ -41,20 +42,80 @@ team.wait()
 """
 
 
+def two_processes(*words: str) -> list[str]:
+    """The command that torchrun is, on a port that nobody uses."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
+
+
 @pytest.mark.parametrize("kind", ["plain", "twin"])
 def test_two_processes_equal_one(kind, tmp_path):
     script = tmp_path / "steps.py"
     script.write_text(SCRIPT)
     here = str(Path(__file__).parent)
     alone = [sys.executable, str(script), str(tmp_path / "one"), here, kind]
-    together = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    together += [str(script), str(tmp_path / "two"), here, kind]
+    together = two_processes(str(script), str(tmp_path / "two"), here, kind)
     for command in (alone, together):
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert result.returncode == 0, result.stderr[-2000:]
     one, two = (load_state(tmp_path / name)["scene"] for name in ("one", "two"))
     for name in one:  # sums in another order; Adam divides by the size of gradients, small ones too
         torch.testing.assert_close(two[name], one[name], atol=5e-4, rtol=5e-3)
+
+
+SMALL = """--recipe dreamfusion --preset small --steps 3 --quiet --device cpu
+    --field.views 2 --field.scene.density-bias 3 --field.scene.coarse-samples 12 --field.scene.occupancy 0
+    --field.shading.albedo-until 0 --field.shading.shaded 1
+    --finish.mesh-resolution 24 --finish.faces 400 --finish.texture 32
+    --finish.turntable-frames 2 --finish.turntable-size 16 --finish.preview-size 16"""
+
+
+@pytest.mark.slow
+def test_the_command_under_torchrun(tmp_path):
+    """A whole run, mesh and report included, shared by two processes."""
+    words = ["-m", "scorelift", "generate", "a red mushroom", *SMALL.split(), "--out"]
+    for name, launcher in (("one", [sys.executable]), ("two", two_processes())):
+        command = [*launcher, *words, str(tmp_path / name)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert result.returncode == 0, result.stderr[-2000:]
+    one, two = (Run.open(tmp_path / name) for name in ("one", "two"))
+    assert two.finished
+    assert (two.path / "asset.glb").exists()
+    assert len(two.read_log()) == 3  # one process writes
+    alone, shared = (run.load_checkpoint(run.checkpoints()[-1])["scene"] for run in (one, two))
+    for name in alone:
+        torch.testing.assert_close(shared[name], alone[name], atol=5e-4, rtol=5e-3)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The second of two processes, on a machine with two GPUs; what it does, in order."""
+    done = []
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda gpu: done.append(f"GPU {gpu}"))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", done.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    return done
+
+
+def test_each_process_takes_its_own_gpu_before_they_meet(launched):
+    assert Team.join("cuda") == Team(1, 2)
+    assert launched == ["GPU 1", "nccl"]
+
+
+def test_without_a_gpu_none_is_taken(launched):
+    assert Team.join("cpu") == Team(1, 2)
+    assert launched == ["gloo"]
+
+
+def test_more_processes_than_gpus_are_refused(launched, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ScoreliftError, match="nproc-per-node: expected at most one process a GPU, of which torch sees"):
+        Team.join("cuda")
+    assert launched == []
 
 
 def test_views_must_be_shared_evenly():

@@ -25,14 +25,21 @@ class Team:
 
     @staticmethod
     def join(device: str) -> Team:
-        """The team torchrun started, or a team of one."""
+        """The team torchrun started, or a team of one; "cuda" is from then on the GPU of this process.
+
+        Raises:
+            ScoreliftError: if this machine has fewer GPUs than processes.
+        """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return Team()
         import torch.distributed as dist
 
+        on_gpu = device.startswith("cuda")
+        if on_gpu:
+            _take_gpu(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            dist.init_process_group("nccl" if on_gpu else "gloo")
         return Team(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -64,3 +71,11 @@ class Team:
                 parameter.grad = torch.zeros_like(parameter)
             torch.distributed.all_reduce(parameter.grad)
             parameter.grad /= self.size
+
+
+def _take_gpu(rank: int, count: int) -> None:
+    """Make "cuda" the GPU of the machine's process number `rank`: NCCL refuses two on one."""
+    if rank >= count:
+        raise bad("nproc-per-node", expected=f"at most one process a GPU, of which torch sees {count}",
+                  got=f"process {rank + 1}", remedy="Start fewer, or use --device cpu.")  # fmt: skip
+    torch.cuda.set_device(rank)
