@@ -96,40 +96,90 @@ def test_bad_ranges_are_named(bad):
         OrbitSampler(**bad)
 
 
-def test_dreamfusions_cameras_as_stated(generator):
-    """Section 3.2 and Appendix A.2, over 10,000 draws."""
+def check_share(found, share):
+    """Of N draws, within four standard errors."""
+    assert float(found.float().mean()) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / N))
+
+
+def check_uniform(values, low, high):
+    """None outside the span, and an eighth of them in each eighth of it."""
+    assert low - 1e-4 <= float(values.min()) <= float(values.max()) <= high + 1e-4
+    for i in range(8):
+        check_share((((values - low) / (high - low) * 8).floor().clamp(0, 7)) == i, 1 / 8)
+
+
+def moments(values):
+    """Mean, standard deviation and kurtosis."""
+    centred = values - values.mean()
+    return float(values.mean()), float(values.std()), float((centred**4).mean() / (centred**2).mean() ** 2)
+
+
+def across(vector):
+    """Two unit vectors across each vector: level, toward growing azimuth, and the other one."""
+    up = torch.tensor([0.0, 0.0, 1.0]).expand_as(vector)
+    level = torch.nn.functional.normalize(torch.linalg.cross(up, vector, dim=-1), dim=-1)
+    return level, torch.nn.functional.normalize(torch.linalg.cross(vector, level, dim=-1), dim=-1)
+
+
+def dot(a, b):
+    return (a * b).sum(-1)
+
+
+def test_dreamfusions_cameras_stand_as_stated(generator):
+    """Section 3.2 and Appendix A.2, over 10,000 draws: the sphere, the offset and the zoom."""
     cameras = DreamFusionCameras().draw(N, generator)
     elevation, position = cameras.elevation_deg, cameras.position
-    assert float((elevation >= 0).float().mean()) == pytest.approx(
-        0.5 * 0.9 + 0.5, abs=0.015
-    )  # -10..0 only from the uniform-in-angle half
-    # P(elevation > 60): half of 30/100 by angle, half of 1 - sin 60 by area.
-    over = 0.5 * 0.3 + 0.5 * (1 - math.sin(math.radians(60)))
-    assert float((elevation > 60).float().mean()) == pytest.approx(over, abs=0.015)
-    counts = torch.histc(cameras.azimuth_deg, 8, 0, 360) / N
-    assert float((counts - 1 / 8).abs().max()) < 0.015
-    offset = position - direction(elevation, cameras.azimuth_deg) * 1.25
-    assert 0.9 - 0.1 < float(position.norm(dim=-1).min()) < float(position.norm(dim=-1).max()) < 1.5 + 0.18
-    assert float(offset.mean(0).abs().max()) < 0.02
-    focal = 0.5 / torch.tan(torch.deg2rad(cameras.fovy_deg) / 2)
-    assert float(focal.min()) >= 0.7 - 1e-4
-    assert float(focal.max()) <= 1.35 + 1e-4
-    assert float(focal.mean()) == pytest.approx((0.7 + 1.35) / 2, abs=0.01)
-    # The look-at point lies on the optical axis, 0.2 (a coordinate) from the origin: its distance across the axis is
-    # a Rayleigh variable of that scale, mean 0.2 sqrt(pi / 2).
-    ahead = -cameras.c2w[:, :3, 2]
-    across = (position - (position * ahead).sum(-1, keepdim=True) * ahead).norm(dim=-1)
-    assert float(across.mean()) == pytest.approx(0.2 * math.sqrt(math.pi / 2), rel=0.12)
+    for low in range(-10, 90, 10):
+        area = max(0.0, math.sin(math.radians(low + 10)) - math.sin(math.radians(max(low, 0))))
+        check_share((elevation >= low) & (elevation < low + 10), 0.5 * 0.1 + 0.5 * area)  # half by angle, half by area
+    check_uniform(cameras.azimuth_deg, 0, 360)
+    check_uniform(0.5 / torch.tan(torch.deg2rad(cameras.fovy_deg) / 2), 0.7, 1.35)
+    out = direction(elevation, cameras.azimuth_deg)
+    away = dot(position, out)  # U(1, 1.5), and the offset's part along the way: variances add
+    assert moments(away)[:2] == pytest.approx((1.25, math.sqrt(0.5**2 / 12 + 0.1**2 / 3)), abs=0.006)
+    level, _ = across(out)
+    mean, std, kurtosis = moments(dot(position, level))  # the offset alone
+    assert mean == pytest.approx(0, abs=0.0025)
+    assert std == pytest.approx(0.1 / math.sqrt(3), rel=0.03)
+    assert kurtosis == pytest.approx(2.1, abs=0.08)  # of uniform coordinates along a turning direction; normal: 3
+    assert float(dot(position, level).abs().max()) <= 0.1 * math.sqrt(2)
+
+
+def test_dreamfusions_cameras_look_as_stated(generator):
+    """The look-at point and the up vector, over 10,000 draws."""
+    cameras = DreamFusionCameras().draw(N, generator)
+    position, right, back = cameras.position, cameras.c2w[:, :3, 0], cameras.c2w[:, :3, 2]
+    toward = torch.nn.functional.normalize(position, dim=-1)
+    for side in across(position):
+        # Seen along the other side, the optical axis is a line through the position and the look-at point's shadow. How
+        # far it passes from the origin is normal, exactly: P(t_x < k (D - t_z)) = Phi(k D / (.2 sqrt(1 + k^2))).
+        slope = dot(back, side) / dot(back, toward)
+        mean, std, kurtosis = moments(slope * position.norm(dim=-1) / (1 + slope**2).sqrt())
+        assert mean == pytest.approx(0, abs=0.008)
+        assert std == pytest.approx(0.2, rel=0.03)
+        assert kurtosis == pytest.approx(3, abs=0.25)
+    # right is across the up vector z + .02 n, so its height is -.02 (n . right): normal, away from the poles.
+    mean, std, kurtosis = moments(right[back[:, 2].abs() < 0.9, 2])
+    assert mean == pytest.approx(0, abs=0.001)
+    assert std == pytest.approx(0.02, rel=0.04)
+    assert kurtosis == pytest.approx(3, abs=0.25)
 
 
 def test_dreamfusions_lights_as_stated(generator):
+    """Direction ~ N(camera position, I), so the share on a unit vector's side is Phi(position . vector), exactly."""
     cameras = DreamFusionCameras().draw(N, generator)
     lights = DreamFusionLights().draw(cameras, generator)
     norm = lights.position.norm(dim=-1)
-    assert 0.8 <= float(norm.min()) < float(norm.max()) <= 1.5
-    assert float(norm.mean()) == pytest.approx(1.15, abs=0.01)
-    side = torch.nn.functional.cosine_similarity(lights.position, cameras.position)
-    assert float((side > 0).float().mean()) > 0.8  # "usually ends up on the same side"
+    check_uniform(norm, 0.8, 1.5)
+    toward = torch.nn.functional.normalize(cameras.position, dim=-1)
+    for side in across(cameras.position):
+        for angle_deg in range(0, 181, 45):  # .89 on the camera's own side: "usually ends up on the same side"
+            angle = math.radians(angle_deg)
+            vector = math.cos(angle) * toward + math.sin(angle) * side
+            expected = float(torch.special.ndtr(dot(cameras.position, vector)).mean())
+            check_share(dot(lights.position, vector) > 0, expected)
+    cosine = dot(lights.position, toward) / norm
+    assert abs(float(torch.corrcoef(torch.stack([norm, cosine]))[0, 1])) < 0.04  # "separately"
     torch.testing.assert_close(lights.ambient, torch.full((N,), 0.1))
 
 
