@@ -10,7 +10,6 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import DiffusionPipeline
 from safetensors.torch import save_file
 from tiny import noisy
 
@@ -30,32 +29,6 @@ def test_prompts_are_encoded_once_and_kept(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(again.prompts, "_pipeline", lambda: pytest.fail("the text encoder was loaded"))
     for name, t in again.encode_prompts(PROMPTS).tensors.items():
         torch.testing.assert_close(t, kept.tensors[name], atol=0, rtol=0)
-
-
-@pytest.mark.parametrize("kind", ["sd15", "sd3"])
-def test_lora_weights_are_added(kind, checkpoints, tmp_path):
-    pytest.importorskip("peft")
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = DiffusionPipeline.from_pretrained(checkpoints[kind])
-    net = pipe.unet if kind == "sd15" else pipe.transformer
-    net.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
-    layers = {("unet_lora_layers" if kind == "sd15" else "transformer_lora_layers"): get_peft_model_state_dict(net)}
-    pipe.save_lora_weights(tmp_path, **layers)
-    level = Level.vp(torch.tensor([1.0]))
-    plain = load_diffusers(checkpoints[kind])
-    z, noise = noisy(plain, level)
-    z_t, condition = level.add_noise(z, noise), plain.encode_prompts(["a duck"])
-    before = plain.predict_x0(z_t, level, condition)
-    file = str(next(tmp_path.glob("*.safetensors")))
-    for where in (file, str(tmp_path)):
-        changed = load_diffusers(checkpoints[kind], options=ModelOptions(lora=where)).predict_x0(z_t, level, condition)
-        assert (changed - before).abs().max() > 1e-4
-        plain.net = net  # the network that the adapter was made on
-        torch.testing.assert_close(changed, plain.predict_x0(z_t, level, condition), atol=1e-4, rtol=1e-3)
-    with pytest.raises(ScoreliftError, match=r"model\.lora"):
-        load_diffusers(checkpoints[kind], options=ModelOptions(lora=str(tmp_path / "none.safetensors")))
 
 
 def test_bad_checkpoints_are_refused_with_what_helps(checkpoints, tmp_path):
@@ -121,21 +94,6 @@ def test_a_prompt_too_long_is_said_with_what_is_cut(checkpoints, tmp_path):
 def test_prompts_mean_nothing_to_a_model_of_pictures_alone(checkpoints):
     with pytest.warns(UserWarning, match="reads no prompts"):
         load_diffusers(checkpoints["ddpm"]).encode_prompts(["a duck"])
-
-
-def test_lora_weights_reach_the_words(checkpoints, tmp_path):
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    pipe = DiffusionPipeline.from_pretrained(checkpoints["sd15"])
-    pipe.text_encoder.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj"], init_lora_weights=False))
-    pipe.save_lora_weights(tmp_path, text_encoder_lora_layers=get_peft_model_state_dict(pipe.text_encoder))
-    options = ModelOptions(lora=str(tmp_path))
-    said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts(["a duck"])
-            for o in (None, options)]  # fmt: skip
-    theirs = pipe.encode_prompt("a duck", "cpu", 1, False)[0]
-    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
-    torch.testing.assert_close(said[1].tensors["tokens"], theirs, atol=1e-4, rtol=1e-3)
 
 
 def test_a_learned_token_is_said(checkpoints, tmp_path):

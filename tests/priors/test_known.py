@@ -122,7 +122,7 @@ def test_a_path_that_is_not_there_is_no_hub_id():
 
 def test_without_diffusers_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ScoreliftError, match=r"pip install 'scorelift\[diffusers\]'"):
+    with pytest.raises(ScoreliftError, match=r"pip install '\.\[diffusers\]'"):
         load_prior("sd15")
 
 

@@ -14,7 +14,7 @@ def priors() -> None:
     """List the priors, and which of them are on this machine."""
     import importlib.util
 
-    from ..priors.known import KNOWN, folder_of
+    from ..priors.known import INSTALL, KNOWN, folder_of
 
     able = importlib.util.find_spec("diffusers") is not None
     print(f"{'name':<14} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
@@ -30,7 +30,7 @@ def priors() -> None:
             print(f"{'':<14} {repository}")
     print("\nGB: the denoiser alone. Any folder or hub id of these kinds works as well: --prior FOLDER.")
     if not able:
-        print("The diffusers library is not installed: pip install 'scorelift[diffusers]'.")
+        print(f"The diffusers library is not installed: {INSTALL}.")
 
 
 def priors_get(name: Positional[str], /) -> None:

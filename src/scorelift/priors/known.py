@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import ScoreliftError
+
+INSTALL = "pip install '.[diffusers]' in the folder of scorelift's sources"
+
+
+def check_installed(who: str, *libraries: str) -> None:
+    """Raise unless the libraries that `who` needs are installed.
+
+    Raises:
+        ScoreliftError: with the command that installs them.
+    """
+    if missing := [name for name in libraries if importlib.util.find_spec(name) is None]:
+        raise ScoreliftError(f"{who} need the {' and '.join(missing)} library. Install it with {INSTALL}.")
 
 
 @dataclass(frozen=True, kw_only=True)

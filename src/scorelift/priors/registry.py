@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from difflib import get_close_matches
 from pathlib import Path
 
 from ..core.errors import ScoreliftError, bad
 from ..core.files import weights_format
 from .base import Prior
-from .known import KNOWN, folder_of
+from .known import KNOWN, check_installed, folder_of
 from .options import ModelOptions
 from .refiner import FORMAT as REFINER_FORMAT
 from .refiner import ToyboxRefiner, load_refiner
@@ -76,9 +75,7 @@ def _folder(name: str) -> Path:
     if Path(name).is_dir():
         folder: Path | None = Path(name)
     elif name in KNOWN or (name.count("/") == 1 and name[0] not in "./~"):
-        if importlib.util.find_spec("diffusers") is None:
-            raise ScoreliftError(f"prior: {name} needs the diffusers library. "
-                                 "Install it with pip install 'scorelift[diffusers]'.")  # fmt: skip
+        check_installed("prior: diffusers models", "diffusers")
         folder = folder_of(name)
         if folder is None:
             raise ScoreliftError(

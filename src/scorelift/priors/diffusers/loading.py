@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ...core.errors import ScoreliftError, bad
+from ..known import check_installed
 from ..options import ModelOptions
 from .checkpoint import Checkpoint
 from .families import family_of, vae_factor
@@ -26,12 +27,9 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     Raises:
         ScoreliftError: if diffusers is not installed, or the checkpoint is not one we can use.
     """
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ScoreliftError(
-            "prior: diffusers models need the diffusers library. Install it with pip install 'scorelift[diffusers]'."
-        ) from error
+    check_installed("prior: diffusers models", "diffusers", "transformers")
+    import diffusers
+
     diffusers.utils.logging.disable_progress_bar()
     options, device = options or ModelOptions(), torch.device(device)
     options.check_files()
@@ -40,9 +38,8 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     schedule, prediction = read_noise(checkpoint)
     dtype = options.dtype(device)
     net = load_multiview(checkpoint, dtype) if family.views > 1 else _component(checkpoint, family.net, dtype)
-    kind = getattr(diffusers, checkpoint.pipeline)
     if options.lora:
-        fuse_lora(kind, options, {family.net: net})
+        fuse_lora(checkpoint, options, {family.net: net})
     latents = None
     if checkpoint.names("vae"):
         # Gradients underflow in fp16, and SDXL's autoencoder overflows there.

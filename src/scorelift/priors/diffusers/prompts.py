@@ -105,7 +105,8 @@ class Prompts:
             local_files_only=True, **idle,
         ).to(self.device)  # fmt: skip
         if self.options.lora:
-            fuse_lora(kind, self.options, {n: getattr(pipe, n) for n in self.names if n.startswith("text_encoder")})
+            readers = {name: getattr(pipe, name) for name in self.names if name.startswith("text_encoder")}
+            fuse_lora(self.checkpoint, self.options, readers)
         if self.options.textual_inversion:
             pipe.load_textual_inversion(self.options.textual_inversion)
         return pipe

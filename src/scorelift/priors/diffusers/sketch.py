@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ScoreliftError
+from ..known import check_installed
 from ..options import ModelOptions
 from .checkpoint import Checkpoint
 from .families import (
@@ -68,12 +69,9 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
     Raises:
         ScoreliftError: as `load_diffusers`.
     """
-    try:
-        import diffusers
-    except ImportError as error:
-        raise ScoreliftError(
-            "prior: diffusers models need the diffusers library. Install it with pip install 'scorelift[diffusers]'."
-        ) from error
+    check_installed("prior: diffusers models", "diffusers", "transformers")
+    import diffusers
+
     options = options or ModelOptions()
     checkpoint = Checkpoint.open(folder)
     family = family_of(checkpoint)
