@@ -88,6 +88,11 @@ def visible(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], size: int
         from .raster_cpu import visible_compiled
 
         return visible_compiled(screen, faces, size)
+    if screen.device.type == "cuda":
+        from .raster_nvdiffrast import library, visible_nvdiffrast
+
+        if library() is not None:
+            return visible_nvdiffrast(screen, faces, size)
     return torch.stack([visible_reference(view, faces, size) for view in screen])
 
 
