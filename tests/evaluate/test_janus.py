@@ -1,13 +1,16 @@
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from scorelift.core.lights import Lights
 from scorelift.evaluate import janus
-from scorelift.evaluate.janus import VIEWS, TwoFaced, janus_score, ring_cameras
+from scorelift.evaluate.janus import VIEWS, TwoFaced, calibrate, janus_score, ring_cameras
+from scorelift.toybox.judge import WEIGHTS, load_judge
 from scorelift.toybox.render import paint, render_layers
 from scorelift.toybox.solid import build, slot_colours
 from scorelift.toybox.spec import Spec
+from scorelift.toybox.toys import KINDS
 
 
 @dataclass
@@ -40,3 +43,11 @@ def test_a_two_faced_duck_shows_its_face_behind():
     gap = (plain[0] - plain[6]).abs().mean()
     assert (faced[0] - faced[6]).abs().mean() < 0.2 * gap
     assert (faced[0] - plain[0]).abs().mean() < 0.3 * gap
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="the judge's weights are not in the package")
+def test_two_faces_are_told_from_one(monkeypatch):
+    monkeypatch.setattr(janus, "KINDS", {name: KINDS[name] for name in ("duck", "table", "car")})
+    known = calibrate(load_judge()[0])  # of the duck and the car: a table has no front
+    assert known["true"] < 0.15
+    assert known["two_faced"] > known["true"] + 0.15

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.engine.run import Run
 from scorelift.evaluate.preference import QUESTIONS, preference_page, tally
@@ -40,3 +41,34 @@ def test_the_tally():
     result = tally(answers)
     assert result["consistency"] == {"A": {"wins": 1, "ties": 1, "losses": 0}, "B": {"wins": 0, "ties": 1, "losses": 1}}
     assert result["realism"]["B"] == {"wins": 1, "ties": 0, "losses": 1}
+
+
+def test_the_command_makes_the_page_and_tallies_it(tmp_path, capsys):
+    first, second = (str(run.path) for run in runs(tmp_path, ["a red duck"] * 2))
+    page = tmp_path / "new" / "prefer.html"
+    assert main(["evaluate", "prefer", first, second, "--out", str(page)]) == 0
+    assert page.read_text().startswith("<!doctype html>")
+    answer = {"left_run": first, "right_run": second, "answers": dict.fromkeys(QUESTIONS, "right")}
+    (tmp_path / "answers.json").write_text(json.dumps([answer]))
+    capsys.readouterr()
+    assert main(["evaluate", "prefer", "--tally", str(tmp_path / "answers.json")]) == 0
+    assert f"consistency\n  {first}: 0 won, 0 equal, 1 lost\n  {second}: 1 won" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None, "", "[", "3", "[]", "[3]", '{"left_run": "A"}', '[{"left_run": "A", "right_run": "B"}]',
+        '[{"left_run": "A", "right_run": "B", "answers": {"taste": "left"}}]',
+        '[{"left_run": "A", "right_run": "B", "answers": {"realism": "up"}}]',
+    ],
+)  # fmt: skip
+def test_answers_that_are_none(tmp_path, capsys, content):
+    path = tmp_path / "answers.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["evaluate", "prefer", "--tally", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("scorelift: tally: expected ")
+    assert "answers saved from the page" in said
+    assert len(said.splitlines()) == 1

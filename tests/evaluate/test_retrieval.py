@@ -3,7 +3,7 @@ import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.evaluate.assets import toybox_distractors
-from scorelift.evaluate.retrieval import candidates, interval, retrieve
+from scorelift.evaluate.retrieval import candidates, interval, meaning, retrieve, summary
 from scorelift.toybox.grammar import parse
 
 
@@ -28,6 +28,45 @@ def test_candidates_are_own_captions_and_others():
         candidates(["a"], ["c", "c"])
     with pytest.raises(ScoreliftError, match="at least two"):
         candidates(["a"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a cat", "an orange cat"),
+        ("a photo of a kitty, front view", "a cat"),
+        ("a white duck with black stripes", "a striped white duck"),
+        ("a duck wearing a scarf", "a yellow duck with a red scarf"),
+        ("a mug on a table", "a mug standing on a brown table"),
+    ],
+)
+def test_captions_of_one_meaning(one, other):
+    assert meaning(one) == meaning(other)
+    assert candidates([one], [other, "a blue boat"]) == ([one, "a blue boat"], [0])
+
+
+def test_captions_of_other_meanings():
+    texts = ["a cat", "a red cat", "a striped cat", "a cat wearing a scarf", "a cat on a table", "a corgi", "a griffin"]
+    assert len({meaning(text) for text in texts}) == len(texts)
+
+
+def test_no_distractor_means_what_an_asset_is():
+    plain = toybox_distractors(20)
+    (first, *_), others = plain, toybox_distractors(20, captions=plain[:5])
+    assert len(set(others)) == 20
+    assert not {meaning(text) for text in plain[:5]} & {meaning(text) for text in others}
+    assert first in toybox_distractors(20, captions=["a corgi"])
+
+
+def test_seeds_of_one_prompt_are_drawn_together():
+    values, prompts = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0], ["a"] * 3 + ["b"] * 3
+    assert interval(values, prompts) == (0.5, 0.0, 1.0)  # two prompts: one in four draws has one of them alone
+    assert interval(values)[1:] != (0.0, 1.0)
+    assert interval(values, range(6)) == interval(values)
+    uneven = interval([0.0, 1.0, 1.0, 1.0], ["a", "b", "b", "b"])
+    assert uneven[0] == 0.75
+    assert summary(values, prompts) == {"mean": 0.5, "low": 0.0, "high": 1.0, "n": 2}
+    assert summary([0.5])["n"] == 1
 
 
 def test_intervals_cover():

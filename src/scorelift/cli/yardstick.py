@@ -29,17 +29,27 @@ def evaluate(
     """
     from ..core.files import write_bytes, write_json
     from ..engine.run import Run
-    from ..evaluate.assets import as_markdown, evaluate_runs
+    from ..evaluate.assets import evaluate_runs
+    from ..evaluate.tables import as_markdown
 
     if out is not None and out.suffix not in (".md", ".json"):
         raise bad("out", expected="a name ending in .md or .json", got=str(out))
-    lines = None if captions is None else [line.strip() for line in captions.read_text().splitlines() if line.strip()]
+    text = None if captions is None else _read("captions", captions, "captions, one a line")
+    lines = None if text is None else [line.strip() for line in text.splitlines() if line.strip()]
     result = evaluate_runs([Run.open(path) for path in runs], settings, lines)
     print(as_markdown(result))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result) if out.suffix == ".json" else write_bytes(out, as_markdown(result).encode())
         print(out)
+
+
+def _read(name: str, path: Path, what: str) -> str:
+    """The text of a file that a user named."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise bad(name, expected=f"a file of {what}", got=str(path), remedy=f"({error})") from error
 
 
 def evaluate_prefer(
@@ -66,12 +76,21 @@ def evaluate_prefer(
     from ..evaluate.preference import tally as count
 
     if tally is not None:
-        for question, rows in count(json.loads(tally.read_text())).items():
+        text = _read("tally", tally, "answers saved from the page")
+        try:
+            answers = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise bad(
+                "tally", expected="a file of answers saved from the page", got=str(tally), remedy=f"({error})"
+            ) from error
+        for question, rows in count(answers).items():
             print(question)
             for run, counts in rows.items():
                 print(f"  {run}: {counts['wins']} won, {counts['ties']} equal, {counts['losses']} lost")
         return
-    write_bytes(out, preference_page([Run.open(path) for path in runs], seed).encode())
+    page = preference_page([Run.open(path) for path in runs], seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, page.encode())
     print(out)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,20 +13,20 @@ from torch import Tensor
 
 from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import bad, check_positive, check_range
 from ..core.lights import Lights, Shading
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
 from ..engine.run import Run, final_scene
 from ..scenes import Body, Scene
-from ..toybox.grammar import parse, say
+from ..toybox.grammar import say
 from ..toybox.judge import Judge, judge_pictures, load_judge
 from ..toybox.spec import Spec, draw
 from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from .geometry import compare_geometry, compare_views
 from .janus import VIEWS, janus_score, ring_cameras
-from .retrieval import candidates, retrieve, summary
+from .retrieval import candidates, meaning, retrieve, spec_of, summary
 
 MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
 BACKDROP = 0.85
@@ -39,6 +38,10 @@ class Cameras30:
 
     elevation_deg: float = 30.0
     azimuths: int = 8
+
+    def __post_init__(self) -> None:
+        check_range("cameras.elevation_deg", self.elevation_deg, -90, 90)
+        check_positive("cameras.azimuths", self.azimuths)
 
     def ring(self) -> Cameras:
         """The cameras."""
@@ -57,14 +60,15 @@ class Evaluation:
     seed: int = 0
 
 
-def toybox_distractors(n: int, seed: int = 0) -> list[str]:
-    """Different captions of the closed world."""
-    import random
-
+def toybox_distractors(n: int, seed: int = 0, captions: Iterable[str] = ()) -> list[str]:
+    """Different captions of the closed world, none of which means the same as one of `captions`."""
     rng = random.Random(f"distractors/{seed}")
     texts: dict[str, None] = {}
+    said = {meaning(caption) for caption in captions}
     while len(texts) < n:
-        texts[say(draw(rng, train=False))] = None
+        text = say(draw(rng, train=False))
+        if meaning(text) not in said:
+            texts[text] = None
     return list(texts)
 
 
@@ -81,28 +85,13 @@ def look(scene: Scene, cameras: Cameras, size: int, shading: Shading) -> Float[T
 
 
 @torch.no_grad()
-def evaluate_runs(
-    runs: Sequence[Run], settings: Evaluation, distractors: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Marks of each run and, with 95 % intervals over runs, their means.
-
-    Raises:
-        ScoreliftError: for a run that is unfinished or not a volume, or bad distractors.
-    """
-    if not runs:
-        raise bad("runs", expected="at least one finished run", got="none")
-    scorer = load_scorer(settings.scorer)
-    judge, about = load_judge()
-    others = toybox_distractors(settings.distractors, settings.seed) if distractors is None else list(distractors)
-    choices, own = candidates([run.prompt for run in runs], others)
-    texts = scorer.embed_texts(choices)
-    board = Board(scorer, texts, [_kind(text) for text in choices])
-    rows = [_marks(run, index, board, judge, settings) for run, index in zip(runs, own, strict=True)]
-    keys = [key for key in rows[0] if key not in ("run", "prompt", "recipe")]
-    means = {key: summary([row[key] for row in rows if row[key] is not None]) for key in keys}
-    truth = _truth_row([run.prompt for run in runs], own, board, settings)
-    header = {"scorer": scorer.name, "candidates": len(choices), "cameras": vars(settings.cameras), "judge": about}
-    return {"settings": header, "truth": truth, "mean": means, "runs": rows}
+def true_pictures(truth: Truth, cameras: Cameras, size: int, shading: Shading) -> Float[Tensor, "n 3 h w"]:
+    """The world's own pictures, as `look` takes a scene's."""
+    ambient = torch.full((len(cameras),), 1.0 if shading == "albedo" else 0.4)
+    lights, side = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], ambient), -(-size // 4) * 4
+    parts = [slice(i, i + 8) for i in range(0, len(cameras), 8)]
+    bare = shading == "textureless"
+    return torch.cat([truth.picture(cameras[part], lights[part], side, textureless=bare) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -114,91 +103,113 @@ class Board:
     kinds: list[str | None]
     "What each caption names, in the closed world."
 
-    def marks(self, pictures: Float[Tensor, "n 3 h w"], own: int, mode: str) -> dict[str, float]:
+    def marks(self, pictures: Float[Tensor, "n 3 h w"], own: int, mode: str) -> dict[str, float | None]:
         """R=1 and R=10, and how often the first caption names the right kind, which needs no colour."""
         found = retrieve(self.scorer.embed_pictures(pictures), self.texts, [own] * len(pictures))
-        right = [self.kinds[i] is not None and self.kinds[i] == self.kinds[own] for i in found.first.tolist()]
+        right = [self.kinds[i] == self.kinds[own] for i in found.first.tolist()]
         return {
             f"r1_{mode}": float(found.r1.mean()), f"r10_{mode}": float(found.r10.mean()),
-            f"kind_{mode}": sum(right) / len(right),
+            f"kind_{mode}": None if self.kinds[own] is None else sum(right) / len(right),
         }  # fmt: skip
 
 
-def _marks(run: Run, index: int, board: Board, judge: Judge, settings: Evaluation) -> dict[str, Any]:
+class Yardstick:
+    """What runs of some prompts are measured by: captions to choose from, the judge, the truth.
+
+    Raises:
+        ScoreliftError: for bad distractors, or a prompt of another world, which the offline retriever cannot rank.
+    """
+
+    def __init__(self, prompts: Iterable[str], settings: Evaluation, distractors: Sequence[str] | None = None) -> None:
+        self.settings, self.prompts = settings, list(dict.fromkeys(prompts))
+        if settings.scorer == "toybox" and (strange := [p for p in self.prompts if spec_of(p) is None]):
+            raise bad("prompt", expected="one of the closed world, which is all that the toybox retriever knows",
+                      got=strange[0], remedy="Give a CLIP model's hub id or folder by --scorer.")  # fmt: skip
+        if distractors is None:
+            distractors = toybox_distractors(settings.distractors, settings.seed, self.prompts)
+        self.choices, _ = candidates(self.prompts, distractors)
+        self.scorer = load_scorer(settings.scorer)
+        kinds = [spec.kind if (spec := spec_of(text)) is not None else None for text in self.choices]
+        self.board = Board(self.scorer, self.scorer.embed_texts(self.choices), kinds)
+        self.judge, self.about = load_judge()
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """How runs are measured."""
+        return {"scorer": self.scorer.name, "candidates": len(self.choices), "cameras": vars(self.settings.cameras),
+                "judge": self.about}  # fmt: skip
+
+    def marks(self, run: Run) -> dict[str, Any]:
+        """The marks of a run of one of the prompts; None where the closed world does not know its object.
+
+        Raises:
+            ScoreliftError: for a run that is unfinished or not of a 3-D recipe.
+        """
+        check_finished(run)
+        scene = final_scene(run).gridded()
+        if not isinstance(scene, Body):
+            raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
+        row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
+        cameras, index = self.settings.cameras.ring(), self.choices.index(run.prompt)
+        for mode in MODES:
+            row |= self.board.marks(look(scene, cameras, self.scorer.size, mode), index, mode)
+        row |= dict.fromkeys(("object", "janus", "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim"))
+        spec = spec_of(run.prompt)
+        if spec is None:
+            return row
+        row |= judged(self.judge, look(scene, ring_cameras(), 64, "shaded"), spec)
+        asset, truth = load_asset(run), Truth(spec)
+        row |= {key: value for key, value in compare_geometry(asset, truth).items() if key != "yaw_deg"}
+        return row | compare_views(asset, truth)
+
+    def truth(self) -> dict[str, Any] | None:
+        """What retriever and judge say of the world's own pictures of the prompts: what they can do at best."""
+        cameras, rows = self.settings.cameras.ring(), []
+        for prompt in self.prompts:
+            if (spec := spec_of(prompt)) is None:
+                continue
+            truth, index = Truth(spec), self.choices.index(prompt)
+            row: dict[str, Any] = {"prompt": prompt}
+            for mode in MODES:
+                pictures = true_pictures(truth, cameras, self.scorer.size, mode)
+                row |= self.board.marks(pictures, index, mode)
+            rows.append(row | judged(self.judge, true_pictures(truth, ring_cameras(), 64, "shaded"), spec))
+        return means(rows) if rows else None
+
+
+def check_finished(run: Run) -> None:
+    """Raise unless the run is finished."""
     if not run.finished:
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
-    scene = final_scene(run).gridded()
-    if not isinstance(scene, Body):
-        raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
-    row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
-    cameras = settings.cameras.ring()
-    for mode in MODES:
-        row |= board.marks(look(scene, cameras, board.scorer.size, mode), index, mode)
-    spec = _spec(run.prompt)
-    row |= dict.fromkeys(("object", "janus", "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim"))
-    if spec is None:
-        return row
-    around = look(scene, ring_cameras(), 64, "shaded")
-    row["object"] = sum(kind == spec.kind for kind in judge_pictures(judge, around).object) / VIEWS
-    if KINDS[spec.kind].has_front:
-        row["janus"] = janus_score(judge, around)
-    asset, truth = load_asset(run), Truth(spec)
-    row |= {key: value for key, value in compare_geometry(asset, truth).items() if key != "yaw_deg"}
-    return row | compare_views(asset, truth)
 
 
-def _truth_row(prompts: Sequence[str], own: Sequence[int], board: Board, settings: Evaluation) -> Any:
-    """Retrieval of the world's own pictures of the same captions: what the scorer can do at best."""
-    specs = [_spec(prompt) for prompt in prompts]
-    known = [(spec, index) for spec, index in zip(specs, own, strict=True) if spec is not None]
-    if not known:
-        return None
-    cameras = settings.cameras.ring()
-    hits: dict[str, list[float]] = defaultdict(list)
-    for spec, index in known:
-        lights = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], torch.full((len(cameras),), 0.4))
-        for mode in ("shaded", "textureless"):
-            pictures = Truth(spec).picture(cameras, lights, 64, textureless=mode == "textureless")
-            for key, value in board.marks(pictures, index, mode).items():
-                hits[key].append(value)
-    return {key: summary(values) for key, values in hits.items()}
+def judged(judge: Judge, around: Float[Tensor, "12 3 64 64"], spec: Spec) -> dict[str, float | None]:
+    """Share of views the judge names rightly, and, of objects with a front, the Janus score."""
+    right = sum(kind == spec.kind for kind in judge_pictures(judge, around).object) / VIEWS
+    return {"object": right, "janus": janus_score(judge, around) if KINDS[spec.kind].has_front else None}
 
 
-def _kind(caption: str) -> str | None:
-    spec = _spec(caption)
-    return None if spec is None else spec.kind
+def means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean of each mark with its 95 % interval over prompts, whose seeds are drawn together; None is left out."""
+    result: dict[str, Any] = {}
+    for key in dict.fromkeys(key for row in rows for key in row if key not in ("run", "prompt", "recipe")):
+        there = [row for row in rows if row.get(key) is not None]
+        result[key] = summary([row[key] for row in there], [row["prompt"] for row in there])
+    return result
 
 
-def _spec(prompt: str) -> Spec | None:
-    try:
-        return parse(prompt).spec
-    except ScoreliftError:
-        return None
+def evaluate_runs(
+    runs: Sequence[Run], settings: Evaluation, distractors: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Marks of each run and, with 95 % intervals over prompts, their means.
 
-
-COLUMNS = (
-    "r1_albedo", "r1_shaded", "r1_textureless", "kind_textureless", "r10_textureless", "object", "janus", "chamfer",
-    "f_score", "iou", "psnr",
-)  # fmt: skip
-
-
-def as_markdown(result: dict[str, Any]) -> str:
-    """The result as a table, with the scorer's own accuracy on true pictures in its header."""
-    settings, truth = result["settings"], result["truth"]
-    lines = [f"Retrieval by {settings['scorer']} over {settings['candidates']} captions."]
-    if truth is not None:
-        r1 = truth["r1_shaded"]["mean"]
-        warning = "" if r1 >= 0.8 else " That is low: read the retrieval columns with care."
-        bare = truth["r1_textureless"]["mean"]
-        found = f"it finds {r1:.1%} first, without colour {bare:.1%}."
-        lines.append(f"On the world's own pictures of these captions {found}{warning}")
-    lines += ["", "| run | prompt | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
-    for row in result["runs"]:
-        cells = ["" if row[key] is None else f"{row[key]:.3f}" for key in COLUMNS]
-        lines.append(f"| {Path(row['run']).name} | {row['prompt']} | " + " | ".join(cells) + " |")
-    cells = []
-    for key in COLUMNS:
-        mean = result["mean"][key]
-        cells.append("" if mean is None else f"{mean['mean']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]")
-    lines.append("| **mean [95 %]** | | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    Raises:
+        ScoreliftError: for a run that is unfinished, flat, or, offline, of another world; for bad distractors.
+    """
+    if not runs:
+        raise bad("runs", expected="at least one finished run", got="none")
+    for run in runs:
+        check_finished(run)
+    yardstick = Yardstick((run.prompt for run in runs), settings, distractors)
+    rows = [yardstick.marks(run) for run in runs]
+    return {"settings": yardstick.header, "truth": yardstick.truth(), "mean": means(rows), "runs": rows}

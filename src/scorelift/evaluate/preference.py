@@ -22,6 +22,8 @@ QUESTIONS = {
     "realism": "Which looks better made?",
 }
 
+SIDES = {"left", "tie", "right"}
+
 _PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>Which is better?</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;text-align:center;color:#222}
 video{width:46%;border-radius:8px;margin:.5rem}button{font:inherit;padding:.4rem 1.2rem;margin:.2rem;cursor:pointer}
@@ -72,12 +74,26 @@ def _script(value: Any) -> str:
     return json.dumps(value).replace("</", "<\\/").replace("<!--", html.escape("<!--"))
 
 
-def tally(answers: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, int]]]:
-    """Wins, ties and losses of each run, question by question."""
+def tally(answers: Any) -> dict[str, dict[str, dict[str, int]]]:
+    """Wins, ties and losses of each run, question by question.
+
+    Raises:
+        ScoreliftError: for anything but a list of answers as the page gives them.
+    """
     result: dict[str, dict[str, Counter[str]]] = {question: {} for question in QUESTIONS}
-    for answer in answers:
-        for question, side in answer["answers"].items():
+    for given in answers if isinstance(answers, list) and answers else [answers]:
+        if not _is_answer(given):
+            raise bad("tally", expected="answers saved from the page", got=json.dumps(given)[:80])
+        for question, side in given["answers"].items():
             for mine in ("left", "right"):
-                entry = result[question].setdefault(answer[f"{mine}_run"], Counter(wins=0, ties=0, losses=0))
+                entry = result[question].setdefault(given[f"{mine}_run"], Counter(wins=0, ties=0, losses=0))
                 entry["ties" if side == "tie" else "wins" if side == mine else "losses"] += 1
     return {question: {run: dict(counts) for run, counts in rows.items()} for question, rows in result.items()}
+
+
+def _is_answer(given: Any) -> bool:
+    """Whether this is what the page gives for a pair: its runs, and a side for each question."""
+    if not (isinstance(given, dict) and all(isinstance(given.get(f"{s}_run"), str) for s in ("left", "right"))):
+        return False
+    sides = given.get("answers")
+    return isinstance(sides, dict) and sides.keys() <= QUESTIONS.keys() and {*map(str, sides.values())} <= SIDES

@@ -5,14 +5,18 @@ Ref: Park et al. (2021), R-Precision; Jain et al., "Dream Fields" (2022), Sec. 4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..core.errors import bad
+from ..core.errors import ScoreliftError, bad
+from ..toybox.accessories import ACCESSORIES
+from ..toybox.grammar import parse
+from ..toybox.spec import Spec
+from ..toybox.toys import KINDS
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,35 @@ def retrieve(pictures: Float[Tensor, "n d"], texts: Float[Tensor, "m d"], own: S
     return Retrieval((rank <= 1).float(), (rank <= 10).float(), scores.argmax(1))
 
 
+def spec_of(caption: str) -> Spec | None:
+    """What a caption says in the closed world; None of another world's."""
+    try:
+        return parse(caption).spec
+    except ScoreliftError:
+        return None
+
+
+def meaning(caption: str) -> Hashable:
+    """Equal for captions of the closed world that name the same object, such as "a cat" and "an orange cat"."""
+    spec = spec_of(caption)
+    if spec is None:
+        return caption
+    worn = frozenset((w.name, w.colour or ACCESSORIES[w.name].default_colour) for w in spec.worn)
+    support = spec.support and (spec.support, spec.support_colour or KINDS[spec.support].natural)
+    return spec.kind, spec.main_colour, spec.finish, spec.second_colour, worn, support
+
+
 def candidates(captions: Sequence[str], distractors: Sequence[str]) -> tuple[list[str], list[int]]:
     """All candidate captions, the assets' own first, and the index of each asset's.
+
+    Distractors that mean the same as an asset's caption are left out.
 
     Raises:
         ScoreliftError: for fewer than two candidates, or a distractor given twice.
     """
     own = list(dict.fromkeys(captions))
-    others = [text for text in distractors if text not in own]
+    said = {meaning(text) for text in own}
+    others = [text for text in distractors if meaning(text) not in said]
     if len(set(distractors)) < len(distractors):
         twice = next(text for text in distractors if list(distractors).count(text) > 1)
         raise bad("distractors", expected="captions that differ", got=f"{twice!r} more than once")
@@ -50,18 +75,32 @@ def candidates(captions: Sequence[str], distractors: Sequence[str]) -> tuple[lis
     return own + others, [own.index(text) for text in captions]
 
 
-def interval(values: Sequence[float] | Tensor, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and a 95 % bootstrap interval."""
+def interval(
+    values: Sequence[float] | Tensor, clusters: Sequence[Hashable] | None = None, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean and a 95 % bootstrap interval.
+
+    Args:
+        clusters: what each value belongs to, such as its prompt: values that belong together are drawn together. None:
+            each stands alone.
+
+    Ref: Field and Welsh, "Bootstrapping clustered data" (2007).
+    """
     data = torch.as_tensor(values, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(seed)
-    means = data[torch.randint(len(data), (draws, len(data)), generator=generator)].mean(1)
+    names = list(range(len(data)) if clusters is None else clusters)
+    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    index = torch.tensor([place[name] for name in names])
+    total = torch.zeros(len(place), dtype=torch.float64).index_add(0, index, data)
+    drawn = torch.randint(len(place), (draws, len(place)), generator=torch.Generator().manual_seed(seed))
+    means = total[drawn].sum(1) / index.bincount()[drawn].sum(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return float(data.mean()), low, high
 
 
-def summary(values: Sequence[float]) -> dict[str, float] | None:
-    """Mean and 95 % interval, for a table; None of no values."""
+def summary(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> dict[str, float] | None:
+    """Mean, 95 % interval and the number `n` of clusters it is over, for a table; None of no values."""
     if not values:
         return None
-    mean, low, high = interval(values)
-    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": len(values)}
+    mean, low, high = interval(values, clusters)
+    n = len(values if clusters is None else set(clusters))
+    return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4), "n": n}
