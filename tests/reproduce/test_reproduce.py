@@ -5,19 +5,23 @@ import json
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill import similarity
+from scorelift.distill.sds import SDS
+from scorelift.engine.run import Run
 from scorelift.evaluate import assets
-from scorelift.recipes import DreamFlow, DreamFusion
+from scorelift.recipes import DreamFlow, DreamFusion, ScoreJacobianChaining
 from scorelift.recipes.base import Finish
-from scorelift.reproduce import STUDIES, Bench, Scale, dreamflow, dreamfusion, measures, sjc, views
+from scorelift.reproduce import STUDIES, Bench, Findings, Scale, Study, dreamflow, dreamfusion, measures, sjc, views
 from scorelift.reproduce.bench import small, table
 from scorelift.scenes import MeshConfig, VoxelConfig
 
 SCALE = Scale(prompts=("a yellow duck",), seeds=(0,), steps=1)
+THIN = VoxelConfig(resolution=20, density_scale=1e-6)
 TINY = Finish(mesh_resolution=40, faces=500, texture=64, turntable_frames=2, turntable_size=32, preview_size=24)
 
 
@@ -40,7 +44,7 @@ def tiny_flow():
 @pytest.fixture
 def bench(tmp_path, monkeypatch, untrained_scorer):
     for module in (assets, similarity):
-        monkeypatch.setattr(module, "load_scorer", lambda _: untrained_scorer)
+        monkeypatch.setattr(module, "load_scorer", lambda *_: untrained_scorer)
     for module in (dreamfusion, sjc):
         monkeypatch.setattr(module, "small", lambda recipe, changes, **k: shrunk(small(recipe, changes, **k)))
     said = views.said
@@ -123,15 +127,99 @@ def test_a_damaged_run_is_not_taken_for_finished(bench):
         bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))
 
 
-def test_scenes_that_end_empty_are_counted(bench):
-    def thin(seed):
-        recipe = dreamfusion.small(DreamFusion, {}, steps=1, seed=seed)
-        field = dataclasses.replace(recipe.field, scene=VoxelConfig(resolution=20, density_scale=1e-6))
-        return dataclasses.replace(recipe, field=field)
+def thin(recipe):
+    """The recipe with a field in which there is nothing to see."""
+    return dataclasses.replace(recipe, field=dataclasses.replace(recipe.field, scene=THIN))
 
-    solid = lambda seed: dreamfusion.small(DreamFusion, {}, steps=1, seed=seed)  # noqa: E731
-    runs = bench.grid(SCALE, {"thin": thin, "solid": solid})
-    assert {label: len(group) for label, group in runs.items()} == {"thin": 0, "solid": 1}
-    lines = measures.compared(runs, "t", "").text.splitlines()
-    assert next(line for line in lines if line.startswith("| thin |")).startswith("| thin | 0 |  |")
-    assert next(line for line in lines if line.startswith("| solid |")).startswith("| solid | 1 |")
+
+def made(seed):
+    return dreamfusion.small(DreamFusion, {}, steps=1, seed=seed)
+
+
+def row(text, label):
+    """Cells of a table's row."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {label} |"))
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def test_scenes_that_end_empty_are_misses(bench):
+    runs = bench.grid(SCALE, {"thin": lambda seed: thin(made(seed)), "solid": made})
+    assert runs["thin"] == [None]
+    found = measures.compared(runs, SCALE, "t", "")
+    header, none, whole = (row(found.text, label) for label in ("method", "thin", "solid"))
+    assert (none[0], whole[0]) == ("0 of 1", "1 of 1")
+    of = dict(zip(header, none, strict=True))
+    assert of["r1_albedo"] == of["kind_textureless"] == of["object"] == "0.000 (n = 1)"
+    assert of["chamfer"] == of["janus"] == ""
+    assert "" not in whole
+    assert "count as misses" in found.text
+    nothing = measures.compared({"thin": [None]}, SCALE, "t", "")  # not one scene to measure
+    assert row(nothing.text, "thin") == none
+    assert "" not in row(nothing.text, "the world's own pictures")[1:7]
+
+
+def test_misses_pull_down_what_they_are_missed_in():
+    class Perfect:
+        def marks(self, run):
+            return {"prompt": run, **dict.fromkeys(measures.MISSED, 1.0), "janus": None, "chamfer": 0.02}
+
+    scale = Scale(prompts=("a duck", "a mug"), seeds=(0, 1))
+    found = measures._means(["a duck", None, "a mug", "a mug"], scale, Perfect())
+    assert (found["object"]["mean"], found["object"]["n"]) == (0.75, 2)
+    assert (found["chamfer"]["mean"], found["chamfer"]["n"]) == (0.02, 2)
+    assert found["janus"] is None
+
+
+@pytest.mark.parametrize(
+    ("study", "room", "row_of", "cells"),
+    [
+        (dreamfusion.figure9, dreamfusion, "2", ["0.000 (n = 1)", ""]),
+        (sjc.figure_a2, sjc, "off", ["0 of 1", ""]),
+    ],
+)
+def test_studies_of_pictures_go_on_when_a_scene_ends_empty(bench, monkeypatch, study, room, row_of, cells):
+    """The first of two variants ends empty."""
+    small_of, turns = room.small, iter([True, False])
+
+    def small(*args, **kwargs):
+        recipe = small_of(*args, **kwargs)
+        return thin(recipe) if next(turns) else recipe
+
+    monkeypatch.setattr(room, "small", small)
+    monkeypatch.setattr(sjc, "regularized", lambda **_: partial(small, ScoreJacobianChaining, {}))
+    found = study(bench, SCALE)
+    assert row(found.text, row_of) == cells
+    assert found.picture.std() > 5
+
+
+def test_a_recipe_that_changed_is_run_anew(bench):
+    first, again = (bench.run("x", "a yellow duck", made(0)) for _ in range(2))
+    other_seed = bench.run("x", "a yellow duck", made(1))
+    field = dataclasses.replace(made(0).field, distiller=SDS(cfg_scale=7.0))
+    changed = bench.run("x", "a yellow duck", dataclasses.replace(made(0), field=field))
+    assert first.path == again.path
+    assert first.path.parent == other_seed.path.parent != changed.path.parent
+    assert Run.open(changed.path).recipe.field.distiller.cfg_scale == 7.0
+
+
+def test_the_page_names_its_prompts(bench, monkeypatch, tmp_path, capsys):
+    findings = Findings(title="t", text="", values={}, picture=np.zeros((2, 2, 3), np.uint8))
+    study = Study(lambda *_: findings, "s", full=SCALE, fast=dataclasses.replace(SCALE, prompts=("",)))
+    monkeypatch.setitem(STUDIES, "paper", {"figure": study})
+    words = [
+        "reproduce",
+        "paper",
+        "figure",
+        "--out",
+        str(tmp_path),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == main([*words, "--fast"]) == 0
+    whole, fast = ((tmp_path / f"paper-figure{s}.md").read_text() for s in ("", "-fast"))
+    assert "figure`: a yellow duck; seeds 0; 1 steps;" in whole
+    assert "intervals over prompts" in whole
+    assert "--fast`: no prompt;" in fast
+    assert "intervals over seeds" in fast

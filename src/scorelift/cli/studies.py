@@ -39,10 +39,11 @@ def reproduce(
     bench = Bench(runs / paper, device=device, say=print)
     findings = entry.make(bench, scale)
     command = f"scorelift reproduce {paper} {study}" + (" --fast" if fast else "")
+    prompts = ", ".join(scale.prompts) or "no prompt"
     seeds, steps = ", ".join(map(str, scale.seeds)), scale.steps or "the recipe's"
     note = (
-        f"`{command}`: {len(scale.prompts)} prompts, seeds {seeds}, {steps} steps, "
-        f"{bench.seconds / 60:.0f} minutes of runs. 95 % intervals over runs."
+        f"`{command}`: {prompts}; seeds {seeds}; {steps} steps; {bench.seconds / 60:.0f} minutes of runs. "
+        f"95 % intervals over {'prompts' if any(scale.prompts) else 'seeds'}."
     )
     for path in findings.write(out, f"{paper}-{study}" + ("-fast" if fast else ""), note):
         print(path)

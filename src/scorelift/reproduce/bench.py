@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +13,13 @@ from typing import Any
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from ..core.config import to_json
 from ..core.errors import EmptySceneError
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
 from ..engine.generate import generate
 from ..engine.run import Run, slug
+from ..evaluate.tables import cell
 from ..recipes import Recipe
 
 
@@ -41,8 +45,17 @@ def small(recipe: type[Recipe], changes: dict[str, Any], *, steps: int | None, s
     return replace(preset.with_stages({name: replace(stage, steps=steps or stage.steps, **changes)}), seed=seed)
 
 
+def digest(recipe: Recipe) -> str:
+    """Eight letters that change with any field of a recipe but the seed."""
+    text = json.dumps(to_json(replace(recipe, seed=0)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 class Bench:
-    """Makes the runs of a study in a folder; those that are finished are kept, the others continued."""
+    """Makes the runs of a study in a folder; those that are finished are kept, the others continued.
+
+    A recipe that has changed since has another folder.
+    """
 
     def __init__(self, folder: Path, *, device: str = "auto", say: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.device, self.say = folder, device, say
@@ -56,7 +69,7 @@ class Bench:
             start: a run of the same recipe with an earlier `until`, from a copy of which this one goes on.
         """
         steps = "-".join(str(stage.steps) for stage in recipe.stages().values())
-        path = self.folder / f"{slug(label)}-{steps}" / f"{slug(prompt)}-{recipe.seed}"
+        path = self.folder / f"{slug(label)}-{steps}-{digest(recipe)}" / f"{slug(prompt)}-{recipe.seed}"
         if start is not None and not path.exists():
             temporary = path.with_name(path.name + ".tmp")
             shutil.rmtree(temporary, ignore_errors=True)
@@ -67,18 +80,24 @@ class Bench:
         self.say(f"{path}  {run.metrics['seconds']:.0f} s")
         return run
 
-    def grid(self, scale: Scale, recipes: Mapping[str, Callable[..., Recipe]]) -> dict[str, list[Run]]:
+    def attempt(self, label: str, prompt: str, recipe: Recipe, *, start: Run | None = None) -> Run | None:
+        """The same; None of a run that ends with nothing to see, which is a finding as well."""
+        try:
+            return self.run(label, prompt, recipe, start=start)
+        except EmptySceneError as error:
+            self.say(f"{label}, {prompt}, seed {recipe.seed}: {error}")
+            return None
+
+    def grid(self, scale: Scale, recipes: Mapping[str, Callable[..., Recipe]]) -> dict[str, list[Run | None]]:
         """Every prompt and seed with every recipe, made for the seed; a stop leaves all recipes the same prompts.
 
-        Runs that end with nothing to see are left out: that is a finding as well.
+        Returns:
+            For each recipe a run, or None, for each of `scale.cases`.
         """
-        runs: dict[str, list[Run]] = {label: [] for label in recipes}
+        runs: dict[str, list[Run | None]] = {label: [] for label in recipes}
         for prompt, seed in scale.cases:
             for label, recipe in recipes.items():
-                try:
-                    runs[label].append(self.run(label, prompt, recipe(seed=seed)))
-                except EmptySceneError as error:
-                    self.say(f"{label}, {prompt}, seed {seed}: {error}")
+                runs[label].append(self.attempt(label, prompt, recipe(seed=seed)))
         return runs
 
 
@@ -112,15 +131,7 @@ class Study:
 
 
 def table(first: str, columns: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> str:
-    """A Markdown table; figures with their intervals, as `evaluate_runs` gives them, or plain values."""
+    """A Markdown table; figures with their intervals, as `summary` gives them, or plain values."""
     lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(map(_cell, values)) + " |" for name, values in rows.items()]
+    lines += [f"| {name} | " + " | ".join(map(cell, values)) + " |" for name, values in rows.items()]
     return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -5,7 +5,7 @@ Ref: Lee et al., "DreamFlow" (2024), Figures 5, 6, 13 and 14, Tables 2 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -14,7 +14,6 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ..core.errors import EmptySceneError
 from ..core.pictures import labelled_sheet
 from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import DreamTime, Noise, Times, annealed
@@ -76,6 +75,11 @@ def _canvases(bench: Bench, scale: Scale, recipes: Mapping[str, CanvasRecipe]) -
     return made
 
 
+def _over_prompts(values: Sequence[float], flats: Sequence[Flat]) -> dict[str, float] | None:
+    """Mean of a value of each canvas run, its interval over prompts."""
+    return summary(values, [flat.run.prompt for flat in flats])
+
+
 def _sheet(made: Mapping[str, list[Flat]]) -> UInt8[ndarray, "h w 3"]:
     """A row of pictures for each method."""
     labels = [f"{name}: {flat.run.prompt}" for name, flats in made.items() for flat in flats for _ in flat.pictures]
@@ -89,7 +93,7 @@ def figure6(bench: Bench, scale: Scale) -> Findings:
     for name, flats in made.items():
         parts, restless = zip(*(_course(flat.run) for flat in flats), strict=True)
         course = torch.stack(parts).mean(0).tolist()
-        rows[name] = [summary([flat.hits for flat in flats]), summary(list(restless)), *course]
+        rows[name] = [_over_prompts([flat.hits for flat in flats], flats), _over_prompts(restless, flats), *course]
     names = ["object as asked", "restlessness", *(f"part {i + 1}" for i in range(PARTS))]
     return Findings(
         title="DreamFlow, Figures 6 and 14: gradients of VSD and APFO on pictures",
@@ -123,9 +127,9 @@ def figure14(bench: Bench, scale: Scale) -> Findings:
     made = _canvases(bench, scale, flat_methods(scale.steps or 500))
     rows = {
         name: [
-            summary([flat.hits for flat in flats]),
-            summary([sharpness(flat.pictures) for flat in flats]),
-            summary([_worked(flat.run, "picture") for flat in flats]),
+            _over_prompts([flat.hits for flat in flats], flats),
+            _over_prompts([sharpness(flat.pictures) for flat in flats], flats),
+            _over_prompts([_worked(flat.run, "picture") for flat in flats], flats),
         ]
         for name, flats in made.items()
     }
@@ -172,9 +176,10 @@ def table2(bench: Bench, scale: Scale) -> Findings:
         whole = scale.steps or recipe.nerf.steps
         recipes |= {f"{name}, {n} steps": recipe.with_steps(n) for n in (max(1, whole // 2), whole)}
     runs = bench.grid(scale, {name: lambda seed, r=recipe: replace(r, seed=seed) for name, recipe in recipes.items()})
-    seconds = {name: [_worked(run, "nerf") for run in group] for name, group in runs.items()}
+    seconds = {name: [_worked(run, "nerf") for run in group if run is not None] for name, group in runs.items()}
     return compared(
         runs,
+        scale,
         "DreamFlow, Table 2: the field by SDS, VSD and APFO",
         "\n\nOne hash grid, one optimizer. SDS at cfg 15, noise annealed from .85 to .45; VSD at cfg 7.5, noise up to "
         ".98, then .5; APFO at cfg 7.5 along its trajectory, with a learned twin or with D(x) = x. "
@@ -187,21 +192,20 @@ def figure5(bench: Bench, scale: Scale) -> Findings:
     """The same scenes after the field, after the mesh's geometry and texture, and refined."""
     parts = {"field": ("nerf",), "mesh": ("geometry", "texture"), "refined": ("refine",)}
     whole = small_flow() if scale.steps is None else small_flow().with_steps(scale.steps)
-    runs: dict[str, list[Run]] = {label: [] for label in parts}
+    runs: dict[str, list[Run | None]] = {label: [] for label in parts}
     seconds: dict[str, list[float]] = {label: [] for label in parts}
     for prompt, seed in scale.cases:
         run: Run | None = None
         for label, stages in parts.items():
             recipe = replace(whole, until=stages[-1], seed=seed)
-            try:
-                run = bench.run(f"stages {label}", prompt, recipe, start=run)
-            except EmptySceneError as error:
-                bench.say(f"{label}, {prompt}, seed {seed}: {error}")
-                break
+            if run is not None or label == "field":  # from an empty field there is no going on
+                run = bench.attempt(f"stages {label}", prompt, recipe, start=run)
             runs[label].append(run)
-            seconds[label].append(_worked(run, *stages))
+            if run is not None:
+                seconds[label].append(_worked(run, *stages))
     return compared(
         runs,
+        scale,
         "DreamFlow, Figures 5 and 13, Table 3: field, mesh, refined mesh",
         "\n\nThe `small` preset, each row going on from the one above; processor seconds of that part alone.",
         seconds,

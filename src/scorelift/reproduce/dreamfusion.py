@@ -55,14 +55,15 @@ def figure2(bench: Bench, scale: Scale) -> Findings:
             columns[label].append(scene.picture(64)[0].detach().clamp(0, 1))
     kinds = [parse(prompt).spec.kind for prompt, _ in scale.cases]
     colours = [parse(prompt).spec.main_colour for prompt, _ in scale.cases]
+    prompts = [prompt for prompt, _ in scale.cases]
     rows = {}
     for label, pictures in columns.items():
         seen = judge_pictures(judge, torch.stack(pictures))
         chroma = [float((p.amax(0) - p.amin(0)).mean()) for p in pictures]
         rows[label] = [
-            summary([float(a == b) for a, b in zip(seen.object, kinds, strict=True)]),
-            summary([float(a == b) for a, b in zip(seen.colour, colours, strict=True)]),
-            summary(chroma),
+            summary([float(a == b) for a, b in zip(seen.object, kinds, strict=True)], prompts),
+            summary([float(a == b) for a, b in zip(seen.colour, colours, strict=True)], prompts),
+            summary(chroma, prompts),
         ]
     names = ["object as asked", "colour as asked", "chroma"]
     pictures = [columns[label][i] for i in range(len(kinds)) for label in columns]
@@ -88,6 +89,7 @@ def table1(bench: Bench, scale: Scale) -> Findings:
     runs = _runs(bench, scale, {"similarity (Dream Fields)": dream_fields, "SDS (DreamFusion)": {}})
     return compared(
         runs,
+        scale,
         "DreamFusion, Table 1: coherence with the caption",
         "\n\nThe baseline ascends the very score that retrieval ranks by, as the paper notes of Dream Fields.",
     )
@@ -111,37 +113,37 @@ def ablation() -> dict[str, dict[str, Any]]:
 def figure6(bench: Bench, scale: Scale) -> Findings:
     """One choice after another: wide views, view phrases, light, renders without colour."""
     note = "\n\nEach row adds to the one above; base: elevation 0 to 30 degrees, one distance, albedo renders only."
-    return compared(_runs(bench, scale, ablation()), "DreamFusion, Figure 6: ablation", note)
+    return compared(_runs(bench, scale, ablation()), scale, "DreamFusion, Figure 6: ablation", note)
 
 
 def figure9(bench: Bench, scale: Scale) -> Findings:
     """Guidance weights by seeds."""
+    variants = {f"cfg-{cfg:g}": {"distiller": SDS(cfg_scale=cfg, weighting="sigma2")} for cfg in GUIDANCES}
     (judge, _), pictures, labels = load_judge(), [], []
     values: dict[str, list[Any]] = {}
-    for cfg in GUIDANCES:
-        hits, chroma = [], []
-        for prompt, seed in scale.cases:
-            distiller = SDS(cfg_scale=cfg, weighting="sigma2")
-            run = bench.run(
-                f"cfg-{cfg:g}", prompt, small(DreamFusion, {"distiller": distiller}, steps=scale.steps, seed=seed)
-            )
-            views = rendered(run, "albedo", tuple(range(8)))
-            kind = parse(prompt).spec.kind
-            hits.append(sum(seen == kind for seen in judge_pictures(judge, torch.stack(views)).object) / 8)
-            chroma.append(float(torch.stack([p.amax(0) - p.amin(0) for p in views]).mean()))
+    for label, group in _runs(bench, scale, variants).items():
+        hits, chroma, cfg = [], [], label.removeprefix("cfg-")
+        for run, (prompt, seed) in zip(group, scale.cases, strict=True):
+            views, kind = rendered(run, "albedo", tuple(range(8))), parse(prompt).spec.kind
+            right = sum(seen == kind for seen in judge_pictures(judge, torch.stack(views)).object) / 8
+            hits.append(0.0 if run is None else right)
+            if run is not None:
+                chroma.append((float(torch.stack([p.amax(0) - p.amin(0) for p in views]).mean()), prompt))
             pictures.append(views[FRONT_LEFT])
-            labels.append(f"cfg {cfg:g}, {prompt}, seed {seed}")
-        values[f"{cfg:g}"] = [summary(hits), summary(chroma)]
+            labels.append(f"cfg {cfg}, {prompt}, seed {seed}" + (", empty" if run is None else ""))
+        prompts = [prompt for prompt, _ in scale.cases]
+        values[cfg] = [summary(hits, prompts), summary([c for c, _ in chroma], [prompt for _, prompt in chroma])]
     names = ["object as asked", "chroma"]
     return Findings(
         title="DreamFusion, Figure 9: guidance weight and seed",
-        text=table("cfg (omega + 1)", names, values) + "\n\nAlbedo from eight azimuths, read by the judge.",
+        text=table("cfg (omega + 1)", names, values) + "\n\nAlbedo from eight azimuths, read by the judge; "
+        "runs whose scene ended empty are misses, without chroma.",
         values={cfg: dict(zip(names, row, strict=True)) for cfg, row in values.items()},
         picture=labelled_sheet(torch.stack(pictures), labels, len(scale.cases)),
     )
 
 
-def _runs(bench: Bench, scale: Scale, variants: Mapping[str, dict[str, Any]]) -> dict[str, list[Run]]:
+def _runs(bench: Bench, scale: Scale, variants: Mapping[str, dict[str, Any]]) -> dict[str, list[Run | None]]:
     """Every prompt and seed with every variant of the `small` preset."""
     return bench.grid(
         scale, {label: partial(small, DreamFusion, stage, steps=scale.steps) for label, stage in variants.items()}

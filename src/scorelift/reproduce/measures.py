@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from ..core.pictures import labelled_sheet
 from ..engine.run import Run, final_scene
-from ..evaluate.assets import Cameras30, Evaluation, evaluate_runs, look
+from ..evaluate.assets import BACKDROP, MODES, Cameras30, Evaluation, Yardstick, look, means
 from ..evaluate.retrieval import summary
 from ..scenes import Body
-from .bench import Findings, table
+from .bench import Findings, Scale, table
 
 FRONT_LEFT, BACK_RIGHT = 1, 5
 """Of the eight azimuths of `Cameras30`."""
+MISSED = ("r1_albedo", "r1_shaded", "r1_textureless", "kind_textureless", "r10_textureless", "object")
+"Marks that a scene which ended empty misses."
+THERE = ("janus", "chamfer")
+"Marks that only scenes with something to see have."
 
 
-def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)) -> list[Tensor]:
-    """Pictures (3, 64, 64) of a run's scene at 30 degrees of elevation."""
+def rendered(
+    run: Run | None, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)
+) -> list[Float[Tensor, "3 64 64"]]:
+    """Pictures of a run's scene at 30 degrees of elevation; of one that ended empty the backdrop."""
+    if run is None:
+        return [torch.full((3, 64, 64), BACKDROP) for _ in azimuths]
     scene = final_scene(run)
     assert isinstance(scene, Body)
     cameras = Cameras30().ring()[torch.tensor(azimuths)]
@@ -25,48 +38,55 @@ def rendered(run: Run, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_
 
 
 def compared(
-    runs: dict[str, list[Run]], title: str, note: str, seconds: dict[str, list[float]] | None = None
-) -> Findings:
+    runs: Mapping[str, Sequence[Run | None]], scale: Scale, title: str, note: str,
+    seconds: Mapping[str, list[float]] | None = None,
+) -> Findings:  # fmt: skip
     """Retrieval in three render types, the Janus score and distance to the truth of each group of runs.
 
-    Groups without a run, whose scenes all ended empty, have a row of blanks.
-
     Args:
+        runs: for each group a run of each of `scale.cases`; None where the scene ended empty, which counts as a miss.
         seconds: what each run of a group took, for a column of its own.
     """
-    keys = (
-        "r1_albedo",
-        "r1_shaded",
-        "r1_textureless",
-        "kind_textureless",
-        "r10_textureless",
-        "object",
-        "janus",
-        "chamfer",
-    )
-    results = {label: evaluate_runs(group, Evaluation()) for label, group in runs.items() if group}
-    truth = next(iter(results.values()))["truth"]
-    rows = {
-        label: [len(group), *([results[label]["mean"][key] for key in keys] if group else [None] * len(keys))]
-        for label, group in runs.items()
-    }
+    yardstick = Yardstick(scale.prompts, Evaluation())
+    found, keys = {label: _means(group, scale, yardstick) for label, group in runs.items()}, (*MISSED, *THERE)
+    rows: dict[str, list[Any]] = {}
+    for label, group in runs.items():
+        there = sum(run is not None for run in group)
+        rows[label] = [f"{there} of {len(group)}", *(found[label][key] for key in keys)]
+    truth = yardstick.truth()
+    assert truth is not None
     rows["the world's own pictures"] = [None, *(truth.get(key) for key in keys)]
     names = ["scenes", *keys]
     if seconds is not None:
         names.append("processor seconds")
-        rows = {label: [*row, summary(seconds[label]) if seconds.get(label) else None] for label, row in rows.items()}
-    modes = ("albedo", "shaded", "textureless")
-    first = {label: group[0] for label, group in runs.items() if group}
-    pictures = [p for run in first.values() for mode in modes for p in rendered(run, mode)]
-    labels = [f"{label}, {mode}" for label in first for mode in modes for _ in range(2)]
+        rows = {label: [*row, summary(seconds.get(label, []))] for label, row in rows.items()}
     return Findings(
         title=title,
-        text=table("method", names, rows) + note,
-        values={label: result["mean"] for label, result in results.items()}
-        | {"truth": truth}
-        | ({} if seconds is None else {"seconds": seconds}),
-        picture=labelled_sheet(torch.stack(pictures), labels, 6),
+        text=table("method", names, rows)
+        + "\n\nRuns whose scene ended empty count as misses in the columns of retrieval, kind and object; Janus score "
+        f"and chamfer distance are of the scenes there are.{note}",
+        values={**found, "truth": truth, **({} if seconds is None else {"seconds": dict(seconds)})},
+        picture=_sheet(runs),
     )
+
+
+def _means(group: Sequence[Run | None], scale: Scale, yardstick: Yardstick) -> dict[str, Any]:
+    """Marks of a group, misses included."""
+    rows = []
+    for run, (prompt, _) in zip(group, scale.cases, strict=True):
+        missed = {"prompt": prompt, **dict.fromkeys(MISSED, 0.0), **dict.fromkeys(THERE)}
+        rows.append(missed if run is None else yardstick.marks(run))
+    return means(rows)
+
+
+def _sheet(runs: Mapping[str, Sequence[Run | None]]) -> UInt8[ndarray, "h w 3"]:
+    """Two views in three render types of one run of each group: of the prompt and seed that most groups have."""
+    groups = list(runs.values())
+    case = max(range(len(groups[0])), key=lambda i: sum(group[i] is not None for group in groups))
+    pictures = [p for group in groups for mode in MODES for p in rendered(group[case], mode)]
+    names = [label + ("" if group[case] is not None else ", empty") for label, group in runs.items()]
+    labels = [f"{name}, {mode}" for name in names for mode in MODES for _ in range(2)]
+    return labelled_sheet(torch.stack(pictures), labels, 6)
 
 
 def sharpness(pictures: Tensor) -> float:

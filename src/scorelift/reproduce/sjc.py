@@ -20,7 +20,7 @@ from ..core.schedules import Constant, Schedule
 from ..engine.run import Run, final_scene
 from ..evaluate.assets import Cameras30
 from ..evaluate.prior import draw_samples
-from ..evaluate.retrieval import interval, summary
+from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior
 from ..recipes import DreamFusion, Recipe, ScoreJacobianChaining
 from ..recipes.canvas import study
@@ -130,26 +130,28 @@ def figure7(bench: Bench, scale: Scale) -> Findings:
         "\n\nThe weight is the paper's; ours is it over the pixels and samples of a render. Scenes: how many of the "
         "runs ended with something to see."
     )
-    return compared(runs, "SJC, Figure 7: the emptiness loss", note)
+    return compared(runs, scale, "SJC, Figure 7: the emptiness loss", note)
 
 
 def figure_a2(bench: Bench, scale: Scale) -> Findings:
     """The centre-depth loss off and on: how far from the picture's middle the object stands."""
+    recipes = {
+        f"centre depth {name}": partial(regularized(centre_depth=Constant(weight)), steps=scale.steps)
+        for name, weight in (("off", 0.0), ("on", CENTRE_WEIGHT))
+    }
     pictures, labels, rows = [], [], {}
-    for name, weight in (("off", 0.0), ("on", CENTRE_WEIGHT)):
-        offsets = []
-        for prompt, seed in scale.cases:
-            recipe = regularized(centre_depth=Constant(weight))(steps=scale.steps, seed=seed)
-            run = bench.run(f"centre depth {name}", prompt, recipe)
-            offsets.append(_offset(run))
+    for label, group in bench.grid(scale, recipes).items():
+        name, there = label.removeprefix("centre depth "), [run for run in group if run is not None]
+        for run, (prompt, _) in zip(group, scale.cases, strict=True):
             pictures += rendered(run, "albedo")
             labels += [f"{name}: {prompt}"] * 2
-        rows[name] = [summary(offsets)]
+        offset = summary([_offset(run) for run in there], [run.prompt for run in there])
+        rows[name] = [f"{len(there)} of {len(group)}", offset]
     return Findings(
         title="SJC, Figure A2: the centre-depth loss",
-        text=table("centre-depth loss", ["offset"], rows)
+        text=table("centre-depth loss", ["scenes", "offset"], rows)
         + "\n\nOffset: distance of the opacity's centre from the picture's, in picture widths, mean of eight views.",
-        values={name: {"offset": row[0]} for name, row in rows.items()},
+        values={name: {"offset": row[1]} for name, row in rows.items()},
         picture=labelled_sheet(torch.stack(pictures), labels, 2 * len(scale.cases)),
     )
 
@@ -162,9 +164,10 @@ def figure6(bench: Bench, scale: Scale) -> Findings:
         "dreamfusion, small": partial(small, DreamFusion, {}, steps=scale.steps),
     }
     runs = bench.grid(scale, recipes)
-    seconds = {name: interval([run.metrics["seconds"] for run in group])[0] for name, group in runs.items() if group}
-    note = "\n\nSeconds a run: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()) + "."
-    return compared(runs, "SJC, Figure 6: beside DreamFusion", note)
+    spent = {name: [run.metrics["seconds"] for run in group if run is not None] for name, group in runs.items()}
+    means = ", ".join(f"{name} {sum(values) / len(values):.0f}" for name, values in spent.items() if values)
+    note = f"\n\nSeconds a run: {means}."
+    return compared(runs, scale, "SJC, Figure 6: beside DreamFusion", note)
 
 
 def _apart(pictures: Tensor) -> float:

@@ -47,4 +47,4 @@ def view_phrases(bench: Bench, scale: Scale) -> Findings:
         f"\n\nThe judge's Janus score is {known['true']:.2f} for true objects and {known['two_faced']:.2f} for objects "
         "made two-faced by mirroring their front half."
     )
-    return compared(bench.grid(scale, recipes), "The second face, by how the view is said", note)
+    return compared(bench.grid(scale, recipes), scale, "The second face, by how the view is said", note)
