@@ -9,9 +9,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors import safe_open
 
+from scorelift.cli import main
 from scorelift.core.files import load_state
 from scorelift.engine.run import Run, start_scene
 from scorelift.export.gltf import from_glb
@@ -169,6 +173,37 @@ def test_export(finished, tmp_path, form):
     result = scorelift("export", str(finished), "--format", form, "--out", str(tmp_path / f"x.{form}"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / f"x.{form}").stat().st_size > 500
+
+
+@needs_weights
+@pytest.mark.parametrize("source", ["scene", "mesh"])
+def test_render(finished, tmp_path, capsys, source):
+    words = ["render", str(finished), "--source", source, "--resolution", "32"]
+    pictures = []
+    for light in ("0", "90"):
+        out = tmp_path / "new" / f"{light}.png"
+        shot = ["--mode", "textureless", "--azimuth-deg", "90", "--light-elevation-deg", light, "--ambient", "0"]
+        assert main([*words, *shot, "--out", str(out)]) == 0
+        assert capsys.readouterr().out.strip() == str(out)
+        pictures.append(np.asarray(Image.open(out), float))
+    side, top = pictures
+    assert side.shape == (32, 32, 3)
+    assert np.abs(side - top).mean() > 1  # the elevation alone moves the light
+
+
+@needs_weights
+def test_a_turntable_of_the_mesh(finished, tmp_path, capsys):
+    words = ["render", str(finished), "--source", "mesh", "--mode", "albedo", "--resolution", "32", "--turntable"]
+    assert main([*words, "--frames", "3", "--out", str(tmp_path / "turn.mp4")]) == 0
+    with av.open(str(tmp_path / "turn.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(32, 32, 3)] * 3
+    assert np.abs(frames[0] - frames[1]).mean() > 0.2
+    capsys.readouterr()
+    assert main([*words, "--frames", "0"]) == main([*words, "--resolution", "33"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert "frames: expected at least 1" in told[0]
+    assert "resolution: expected an even number" in told[1]
 
 
 @needs_weights

@@ -149,6 +149,8 @@ def render(
 
     if frames < 1:
         raise bad("frames", expected="at least 1", got=frames)
+    if turntable and shot.resolution % 2:
+        raise bad("resolution", expected="an even number of pixels for a video", got=shot.resolution)
     path = out or run / ("render.mp4" if turntable else "render.png")
     shoot = shooter(Run.open(run), source)
     path.parent.mkdir(parents=True, exist_ok=True)
