@@ -23,6 +23,7 @@ from scorelift.engine.plan import StagePlan
 from scorelift.priors.diffusers import DiffusersPrior
 from scorelift.priors.diffusers.families import Diffusion
 from scorelift.priors.diffusers.latents import Latents
+from scorelift.priors.diffusers.noise import Noise
 from scorelift.recipes import find_recipe
 from step import measure, show
 
@@ -69,7 +70,8 @@ def build(name: str, device: str, dtype: torch.dtype) -> DiffusersPrior:
     family = full.family(SimpleNamespace(kind="PixArtSigmaPipeline", **_stubs()))  # type: ignore[arg-type]
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     schedule = Flow(3.0) if full.predicts == "flow" else Table(tuple((1 - betas).cumprod(0).tolist()))
-    return DiffusersPrior(net, family, schedule, full.predicts, latents, RandomPrompts(full.prompt), name)  # type: ignore[arg-type]
+    noise = Noise(schedule, full.predicts, 1000)  # type: ignore[arg-type]
+    return DiffusersPrior(net, family, noise, latents, RandomPrompts(full.prompt), name)  # type: ignore[arg-type]
 
 
 def _stubs() -> dict[str, Any]:

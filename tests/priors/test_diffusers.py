@@ -10,8 +10,10 @@ pytest.importorskip("diffusers")
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from tiny import KINDS, noisy
 
+from scorelift.core.camera_samplers import OrbitSampler
 from scorelift.core.diffusion import Flow, Level
 from scorelift.core.errors import ScoreliftError
+from scorelift.distill.prompts import ViewPrompts
 from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.diffusers.checkpoint import Checkpoint
 
@@ -110,6 +112,25 @@ def test_refiner_and_sdxl_say_sizes_and_scores(checkpoints):
     fine = load_diffusers(checkpoints["refiner"]).encode_prompts(PROMPTS).tensors
     assert fine["sizes"].tolist() == [[16, 16, 0, 0, 2.5], [16, 16, 0, 0, 6], [16, 16, 0, 0, 6]]
     assert fine["tokens"][0].any()
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "refiner"])
+def test_what_is_not_wanted_is_said_as_the_pipeline_says_it(kind, checkpoints):
+    """Whatever the negative prompt: the refiner is told a low aesthetic score."""
+    prior = load_diffusers(checkpoints[kind])
+    pipe = DiffusionPipeline.from_pretrained(checkpoints[kind])
+    side, none = (16, 16), (0, 0)
+    scores = {"aesthetic_score": 6.0, "negative_aesthetic_score": 2.5}
+    places = {"original_size": side, "crops_coords_top_left": none, "target_size": side}
+    scores |= {f"negative_{name}": place for name, place in places.items()}
+    scores = scores if kind == "refiner" else {}
+    theirs = pipe._get_add_time_ids(side, none, side, dtype=torch.float32, text_encoder_projection_dim=32, **scores)
+    wanted, unwanted = theirs if kind == "refiner" else (theirs, theirs)
+    terms = ViewPrompts(prior, "a duck", negative="blurry").terms(OrbitSampler().draw(2, torch.Generator()))
+    assert terms.full.tensors["sizes"].tolist() == wanted.tolist() * 2
+    assert terms.uncond.tensors["sizes"].tolist() == unwanted.tolist() * 2
+    blurry = prior.encode_prompts(["blurry"]).tensors["tokens"]
+    torch.testing.assert_close(terms.uncond.tensors["tokens"], blurry.expand(2, -1, -1))
 
 
 @pytest.mark.parametrize("kind", ["sd15", "sd3"])

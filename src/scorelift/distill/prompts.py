@@ -51,7 +51,7 @@ class ViewPrompts:
             ScoreliftError: if the prior sees several views and the cameras are not groups of so many.
         """
         n = len(cameras)
-        plain, uncond = self.encoded.pick([1] * n), self.encoded.pick([0] * n)
+        plain, uncond = self.encoded.pick([1] * n), self.prior.unwanted(self.encoded.pick([0] * n))
         pose = cameras.c2w[:, :3].flatten(1)
         if self.prior.views > 1:
             check_groups(cameras, self.prior)

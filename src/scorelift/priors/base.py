@@ -115,6 +115,10 @@ class Prior(ABC):
             ScoreliftError: for a prompt the model cannot read.
         """
 
+    def unwanted(self, condition: Condition) -> Condition:
+        """Encoded prompts as guidance leads away from them; some models are told so."""
+        return condition
+
     def check_views(self, n: int) -> None:
         """Raise unless `n` pictures are whole groups."""
         if n % self.views:

@@ -10,6 +10,10 @@ from typing import Any
 
 from ..core.errors import ScoreliftError
 
+SINGLE = (
+    'Convert a model of one file, once: python -c "from diffusers import StableDiffusionPipeline as P; '
+    "P.from_single_file('FILE').save_pretrained('FOLDER')\" (of SDXL: StableDiffusionXLPipeline), and use the folder."
+)
 INSTALL = "pip install '.[diffusers]' in the folder of scorelift's sources"
 
 
@@ -168,8 +172,7 @@ def _lack(repository: str, folder: Path) -> str | None:
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ("has no model_index.json, so it is no diffusers model. If it holds one file, download that and convert "
-                "it: StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)")  # fmt: skip
+        return f"has no model_index.json, so it is no diffusers model. {SINGLE.rstrip('.')}"
     places = [folder, *(folder / component for component in sorted(index))]
     for place in places:
         if (place / "config.json").exists() and not any(place.glob("*.safetensors")):

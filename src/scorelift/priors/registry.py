@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.errors import ScoreliftError, bad
 from ..core.files import weights_format
 from .base import Prior
-from .known import KNOWN, check_installed, folder_of
+from .known import KNOWN, SINGLE, check_installed, folder_of
 from .options import ModelOptions
 from .refiner import FORMAT as REFINER_FORMAT
 from .refiner import ToyboxRefiner, load_refiner
@@ -84,7 +84,9 @@ def _folder(name: str) -> Path:
     else:
         names = (EMBEDDED, REFINER, *KNOWN)
         near = get_close_matches(name, names, n=1)
-        raise bad("prior", expected=f"{', '.join(names)}, a hub id, a folder or a weights file", got=name,
-                  remedy=f"Did you mean {near[0]}?" if near else "")  # fmt: skip
+        remedy = f"Did you mean {near[0]}?" if near else SINGLE if name.endswith((".ckpt", ".pt", ".pth")) else ""
+        raise bad(
+            "prior", expected=f"{', '.join(names)}, a hub id, a folder or a weights file", got=name, remedy=remedy
+        )
     assert folder is not None
     return folder

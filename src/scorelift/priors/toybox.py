@@ -19,6 +19,7 @@ from ..core.errors import ScoreliftError, bad
 from ..core.words import words
 from .adapters import Anatomy, block_layers
 from .base import Condition, Prior, ViewWords
+from .known import SINGLE
 from .text import MAX_TOKENS, Tokenizer
 from .unet import Denoiser, Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
 
@@ -103,7 +104,8 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
         with safe_open(path, framework="pt") as file:
             about = (file.metadata() or {}).get("about")
             if about is None or json.loads(about).get("format") != FORMAT:
-                raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path))
+                raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path),
+                          remedy=SINGLE if about is None else "")  # fmt: skip
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise ScoreliftError(f"prior: no weights at {path}. Train them with `scorelift toybox train`.") from error

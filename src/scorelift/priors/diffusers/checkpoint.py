@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ScoreliftError, bad
-from ..known import conversion
+from ..known import SINGLE, conversion
 
 INDEX = "model_index.json"
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack")
@@ -34,11 +34,8 @@ class Checkpoint:
             raise bad("prior", expected="a folder", got=str(folder))
         if not (folder / INDEX).exists():
             single = sorted(p.name for p in folder.glob("*.safetensors"))
-            remedy = (
-                "Convert a single file with StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
-            )
             raise bad("prior", expected=f"a folder with {INDEX}", got=f"{folder} with {', '.join(single) or 'none'}",
-                      remedy=remedy if single else "")  # fmt: skip
+                      remedy=SINGLE if single else "")  # fmt: skip
         return Checkpoint(folder)
 
     @cached_property
@@ -72,6 +69,32 @@ class Checkpoint:
             return _read(file)
         raise bad("prior", expected=f"a configuration of its {component}", got=f"{self.folder} without one",
                   remedy="Its download may be incomplete.")  # fmt: skip
+
+    def network(self, component: str) -> Any:
+        """The class of diffusers that a component is of.
+
+        Raises:
+            ScoreliftError: if diffusers has none of that name.
+        """
+        import diffusers
+
+        entry = self.names(component) or ("", "none")
+        if (kind := getattr(diffusers, entry[1], None)) is None:
+            raise bad("prior", expected=f"a network of diffusers {diffusers.__version__} as its {component}",
+                      got=entry[1])  # fmt: skip
+        return kind
+
+    def check_folder(self, component: str) -> None:
+        """Raise for a component whose files are not there.
+
+        Raises:
+            ScoreliftError: if they are not.
+        """
+        if not component.startswith("tokenizer"):
+            self.config(component)
+        elif not (self.folder / component).is_dir():
+            raise bad("prior", expected=f"its {component} in {self.folder}", got="no such folder",
+                      remedy="Its download may be incomplete.")  # fmt: skip
 
     def variant(self, component: str) -> str | None:
         """The variant to ask diffusers for ("fp16") where only that one is there.

@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from difflib import get_close_matches
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,9 +21,10 @@ from .checkpoint import Checkpoint
 from .multiview import VIEWS, camera_numbers
 
 Tensors = dict[str, Tensor]
+WHOLE = "Take a copy of the model that was saved whole."
 
 AESTHETIC, NEGATIVE_AESTHETIC = 6.0, 2.5
-"""The refiner's scores for a prompt and for none, as its pipeline has them."""
+"""The refiner's scores of pictures as they are wanted and as they are not, as its pipeline has them."""
 
 
 class Family(ABC):
@@ -31,6 +33,10 @@ class Family(ABC):
     net = "unet"
     encoders: tuple[str, ...] = ("text_encoder", "tokenizer")
     "Components that read prompts; none where a prompt is no more than a name."
+    optional: tuple[str, ...] = ()
+    "Of those, what a checkpoint may lack."
+    latent = True
+    "Whether it works in the space of an autoencoder."
     token_limit: int | None = None
     "Tokens the encoders read; None: as many as the tokenizer says."
     views: int = 1
@@ -39,9 +45,20 @@ class Family(ABC):
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.kind = checkpoint.kind
 
+    @classmethod
+    def readers(cls, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """The text encoders that a checkpoint has with their tokenizers, and those."""
+        suffixes = [name.removeprefix("tokenizer") for name in cls.encoders if name.startswith("tokenizer")]
+        pairs = [(f"text_encoder{suffix}", f"tokenizer{suffix}") for suffix in suffixes]
+        return tuple(name for pair in pairs if all(map(checkpoint.names, pair)) for name in pair)
+
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
         """Prompts as tensors, one row each."""
         raise NotImplementedError
+
+    def unwanted(self, t: Tensors) -> Tensors:
+        """Prompts as guidance leads away from them."""
+        return t
 
     @abstractmethod
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
@@ -71,6 +88,7 @@ class DiffusionXL(Family):
     """SDXL and its refiner: pooled text and picture sizes beside the tokens; the refiner an aesthetic score."""
 
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+    optional = ("text_encoder", "tokenizer")
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         unet, index = checkpoint.config("unet"), checkpoint.index
@@ -78,17 +96,21 @@ class DiffusionXL(Family):
         self.score = bool(index.get("requires_aesthetics_score", False))
         side = float(_side(unet["sample_size"]) * vae_factor(checkpoint.config("vae")))
         self.sizes = [side, side, 0.0, 0.0] + ([] if self.score else [side, side])
-        known = ("text_encoder_2", "text_encoder")
-        pooled = next(checkpoint.config(name)["projection_dim"] for name in known if checkpoint.names(name))
-        wanted = (unet["projection_class_embeddings_input_dim"] - pooled) / unet["addition_time_embed_dim"]
-        if wanted != len(self.sizes) + self.score:
+        pooled = checkpoint.config("text_encoder_2")["projection_dim"]
+        told, each = unet.get("projection_class_embeddings_input_dim") or 0, unet.get("addition_time_embed_dim") or 0
+        if not each or told != pooled + (len(self.sizes) + self.score) * each:
             raise bad("prior", expected=f"a network for {len(self.sizes) + self.score} sizes and scores",
-                      got=f"{wanted:g}", remedy="See requires_aesthetics_score in model_index.json.")  # fmt: skip
+                      got=f"one for {told} numbers, {pooled} of them text, the others {each} each",
+                      remedy="See requires_aesthetics_score in model_index.json.")  # fmt: skip
+        readers = [name for name in self.readers(checkpoint) if name.startswith("text_encoder")]
+        width = sum(checkpoint.config(name).get("hidden_size", 512) for name in readers)
+        if width != unet["cross_attention_dim"]:
+            raise bad("prior", expected=f"text encoders of {unet['cross_attention_dim']} numbers a token",
+                      got=f"{' and '.join(readers)} of {width}", remedy=WHOLE)  # fmt: skip
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
-        encoder = pipe.text_encoder_2 if pipe.text_encoder_2 is not None else pipe.text_encoder
         tokens, _, pooled, _ = pipe.encode_prompt(
-            list(prompts), device=encoder.device, do_classifier_free_guidance=False
+            list(prompts), device=pipe.text_encoder_2.device, do_classifier_free_guidance=False
         )
         empty = torch.tensor([not prompt for prompt in prompts], device=tokens.device)
         if self.zero_empty:
@@ -96,6 +118,12 @@ class DiffusionXL(Family):
         scores = [[NEGATIVE_AESTHETIC if not prompt else AESTHETIC] if self.score else [] for prompt in prompts]
         sizes = torch.tensor([self.sizes + score for score in scores], device=tokens.device)
         return {"tokens": tokens, "pooled": pooled, "sizes": sizes}
+
+    def unwanted(self, t: Tensors) -> Tensors:
+        if not self.score:
+            return t
+        score = torch.full_like(t["sizes"][:, :1], NEGATIVE_AESTHETIC)
+        return {**t, "sizes": torch.cat([t["sizes"][:, :-1], score], 1)}
 
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         added = {"text_embeds": t["pooled"], "time_ids": t["sizes"]}
@@ -106,6 +134,7 @@ class DeepFloyd(Diffusion):
     """DeepFloyd IF, stage I: pixels, T5, and a variance that nobody needs here."""
 
     token_limit = 77
+    latent = False
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
         return {"tokens": pipe.encode_prompt(list(prompts), False, device=pipe.text_encoder.device)[0]}
@@ -116,13 +145,17 @@ class DiffusionThree(Family):
 
     net = "transformer"
     encoders = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3")
+    optional = ("text_encoder_3", "tokenizer_3")
     t5_tokens = 256
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
-        self.token_limit = self.t5_tokens if checkpoint.names("text_encoder_3") else None
+        self.token_limit = self.t5_tokens if "text_encoder_3" in self.readers(checkpoint) else None
+        self.width = checkpoint.config("transformer").get("joint_attention_dim", 4096)
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
+        if pipe.text_encoder_3 is None:  # zeros in T5's place, whose width the pipeline asks of its network
+            pipe.transformer = SimpleNamespace(config=SimpleNamespace(joint_attention_dim=self.width))
         tokens, _, pooled, _ = pipe.encode_prompt(
             list(prompts), None, None, device=pipe.text_encoder.device, do_classifier_free_guidance=False,
             max_sequence_length=self.t5_tokens,
@@ -166,6 +199,7 @@ class Unconditional(Family):
     """A model of pictures alone: DDPM, as the faces and bedrooms of SJC's Figure 4."""
 
     encoders = ()
+    latent = False
 
     def read(self, pipe: None, prompts: Sequence[str]) -> Tensors:
         if any(prompts):
@@ -205,33 +239,6 @@ class ClassConditional(Family):
 
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         return net(z, timestep=time, class_labels=t["label"]).sample
-
-
-def family_of(checkpoint: Checkpoint) -> Family:
-    """The family of a checkpoint.
-
-    Raises:
-        ScoreliftError: for a class that is no text-to-image prior, or is none we know.
-    """
-    families: dict[str, type[Family]] = {
-        "StableDiffusionPipeline": Diffusion,
-        "MVDreamPipeline": MultiView,
-        "StableDiffusionXLPipeline": DiffusionXL,
-        "StableDiffusionXLImg2ImgPipeline": DiffusionXL,
-        "StableDiffusion3Pipeline": DiffusionThree,
-        "PixArtAlphaPipeline": PixArt,
-        "PixArtSigmaPipeline": PixArt,
-        "IFPipeline": DeepFloyd,
-        "DiTPipeline": ClassConditional,
-        "DDPMPipeline": Unconditional,
-        "DDIMPipeline": Unconditional,
-    }
-    if checkpoint.kind not in families:
-        other = next((word for word in ("Inpaint", "Video", "ControlNet", "Upscale", "Depth2Img", "SuperResolution")
-                      if word in checkpoint.kind), None)  # fmt: skip
-        raise bad("prior", expected="one of " + ", ".join(families), got=checkpoint.kind or "no _class_name",
-                  remedy="That is a model for another task." if other else "")  # fmt: skip
-    return families[checkpoint.kind](checkpoint)
 
 
 def vae_factor(config: dict[str, Any]) -> int:

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from ...core.errors import ScoreliftError, bad
+from ...core.errors import ScoreliftError
 from ..known import check_installed
 from ..options import ModelOptions
 from .checkpoint import Checkpoint
-from .families import family_of, vae_factor
+from .families import vae_factor
+from .kinds import family_of
 from .latents import Latents
 from .lora import fuse_lora
 from .multiview import load_multiview
@@ -35,7 +36,7 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     options.check_files()
     checkpoint = Checkpoint.open(folder)
     family = family_of(checkpoint)
-    schedule, prediction = read_noise(checkpoint)
+    noise = read_noise(checkpoint)
     dtype = options.dtype(device)
     net = load_multiview(checkpoint, dtype) if family.views > 1 else _component(checkpoint, family.net, dtype)
     if options.lora:
@@ -57,21 +58,14 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
         compiler.recompile_limit = max(compiler.recompile_limit, 64)  # each twin, heard or not, learning or not
         net.compile()
     prompts = Prompts(checkpoint, family, options, device, cache)
-    return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
+    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name)
 
 
 def _component(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Any:
     """One network of a checkpoint, frozen."""
-    import diffusers
-
-    entry = checkpoint.names(name)
-    kind = getattr(diffusers, entry[1], None) if entry else None
-    if kind is None:
-        raise bad("prior", expected=f"a {name} in {checkpoint.folder}", got=entry[1] if entry else "none",
-                  remedy="Its download may be incomplete.")  # fmt: skip
     variant = checkpoint.variant(name)
     try:
-        net = kind.from_pretrained(str(checkpoint.path(name)), dtype=dtype, variant=variant,
+        net = checkpoint.network(name).from_pretrained(str(checkpoint.path(name)), dtype=dtype, variant=variant,
                                    use_safetensors=True, local_files_only=True)  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise ScoreliftError(f"prior: the {name} in {checkpoint.folder} cannot be loaded ({error}).") from error

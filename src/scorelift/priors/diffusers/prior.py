@@ -8,30 +8,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.diffusion import Flow, Level, NoiseSchedule
+from ...core.diffusion import Flow, Level
 from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
 from .families import Family
 from .latents import Latents
-from .noise import Prediction
+from .noise import Noise
 from .prompts import Prompts
 
 
 class DiffusersPrior(Prior):
     """A frozen denoiser, the space it works in, and prompts that are encoded once."""
 
-    def __init__(self, net: Any, family: Family, schedule: NoiseSchedule, prediction: Prediction,
-                 latents: Latents | None, prompts: Prompts, name: str) -> None:  # fmt: skip
-        self.net, self.family, self.prediction, self.latents, self.prompts = net, family, prediction, latents, prompts
-        self.name, self.schedule, self.views = name, schedule, family.views
+    def __init__(self, net: Any, family: Family, noise: Noise, latents: Latents | None, prompts: Prompts,
+                 name: str) -> None:  # fmt: skip
+        self.net, self.family, self.latents, self.prompts = net, family, latents, prompts
+        self.schedule, self.prediction, self.steps = noise.schedule, noise.prediction, noise.steps
+        self.name, self.views = name, family.views
         self.bound = None if latents else 1.0
         size = net.config.sample_size
         self.sizes = (size if isinstance(size, int) else size[0],)
         self.channels = net.config.in_channels
-        self.steps = 1000 if isinstance(schedule, Flow) else len(schedule.alpha_bar)  # type: ignore[attr-defined]
-        edge = 1e-3 if isinstance(schedule, Flow) else 0.0
-        low, high = schedule.level(torch.tensor([edge, 1 - edge])).sigma_ve.tolist()
+        edge = 1e-3 if isinstance(self.schedule, Flow) else 0.0
+        low, high = self.schedule.level(torch.tensor([edge, 1 - edge])).sigma_ve.tolist()
         self.sigma_range = (low, high)
 
     @property
@@ -75,6 +75,9 @@ class DiffusersPrior(Prior):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         return Condition({name: t.to(self.device) for name, t in self.prompts.encode(list(prompts)).items()})
+
+    def unwanted(self, condition: Condition) -> Condition:
+        return Condition(self.family.unwanted(condition.tensors))
 
     def encode(self, rgb: Tensor) -> Tensor:
         return self.latents.encode(rgb) if self.latents else super().encode(rgb)

@@ -22,9 +22,9 @@ from .families import (
     Family,
     PixArt,
     Unconditional,
-    family_of,
     vae_factor,
 )
+from .kinds import family_of
 from .latents import Latents
 from .multiview import build_multiview
 from .noise import read_noise
@@ -49,8 +49,7 @@ class Unread:
         elif isinstance(family, PixArt):
             self.shapes = {"tokens": (tokens, width), "mask": (tokens,)}
         elif isinstance(family, DiffusionThree):
-            both = 77 + (family.t5_tokens if family.token_limit else 0)
-            self.shapes = {"tokens": (both, width), "pooled": (config["pooled_projection_dim"],)}
+            self.shapes = {"tokens": (77 + family.t5_tokens, width), "pooled": (config["pooled_projection_dim"],)}
         elif isinstance(family, DiffusionXL):
             sizes = len(family.sizes) + family.score
             pooled = config["projection_class_embeddings_input_dim"] - sizes * config["addition_time_embed_dim"]
@@ -75,7 +74,7 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
     options = options or ModelOptions()
     checkpoint = Checkpoint.open(folder)
     family = family_of(checkpoint)
-    schedule, prediction = read_noise(checkpoint)
+    noise = read_noise(checkpoint)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(options.precision, torch.float16)
 
     def build(component: str, precision: torch.dtype) -> Any:
@@ -84,8 +83,7 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
             if component == family.net and family.views > 1:
                 net = build_multiview(config)
             else:
-                kind = getattr(diffusers, (checkpoint.names(component) or ("", ""))[1])
-                net = kind.from_config(config)
+                net = checkpoint.network(component).from_config(config)
         diffusers.utils.logging.set_verbosity_error()  # it advises against what is right here
         return net.to("meta", precision).eval().requires_grad_(False)
 
@@ -101,7 +99,7 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
     finally:
         diffusers.utils.logging.set_verbosity(verbosity)
     prompts: Any = Unread(family, net.config)
-    return DiffusersPrior(net, family, schedule, prediction, latents, prompts, name or folder.name)
+    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name)
 
 
 def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:

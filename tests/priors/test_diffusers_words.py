@@ -1,0 +1,104 @@
+"""What tokenizers know, by the real classes: none of the words, too many of them, one that was learned."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from safetensors.torch import save_file
+from tiny import clip_tokenizer, t5_tokenizer
+from transformers import CLIPTokenizer, T5Tokenizer
+
+from scorelift.core.errors import ScoreliftError
+from scorelift.priors.diffusers import load_diffusers
+from scorelift.priors.diffusers.checkpoint import Checkpoint
+from scorelift.priors.diffusers.prompts import Prompts
+from scorelift.priors.diffusers.words import check_words
+from scorelift.priors.options import ModelOptions
+
+EMPTY = {
+    "clip": CLIPTokenizer,
+    "clip that pads with !": lambda: CLIPTokenizer(pad_token="!"),
+    "t5": T5Tokenizer,
+    "t5 without extra ids": lambda: T5Tokenizer(extra_ids=0),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_a_tokenizer_made_of_no_files_knows_no_words(kind, checkpoints):
+    with pytest.raises(ScoreliftError, match=r"a tokenizer with words in .*, got 'one with [01]'"):
+        check_words(Checkpoint.open(checkpoints["sd15"]), {"tokenizer": EMPTY[kind]()}, ["a duck"], None)
+
+
+def test_tokenizers_with_words_are_taken(checkpoints, tmp_path):
+    both = {"tokenizer": clip_tokenizer(tmp_path), "tokenizer_2": t5_tokenizer()}
+    check_words(Checkpoint.open(checkpoints["sd15"]), both, ["a duck"], None)
+
+
+@pytest.mark.parametrize("kind", ["sd15", "if"])
+def test_a_checkpoint_whose_tokenizer_lost_its_files_is_refused(kind, checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints[kind], tmp_path / "copy")
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(ScoreliftError, match="a tokenizer with words"):
+        load_diffusers(folder, cache=tmp_path).encode_prompts(["a duck"])
+
+
+def test_each_encoder_says_what_it_cuts(checkpoints, tmp_path):
+    """CLIP and T5 do not read equally far."""
+    prior = load_diffusers(checkpoints["sd3"], cache=tmp_path)
+    with pytest.warns(UserWarning) as caught:  # noqa: PT030
+        prior.encode_prompts(["a duck " * 30 + "zebra"])
+    cut = [str(w.message) for w in caught if "are read" in str(w.message)]
+    assert len(cut) == 1
+    assert "77 are read by text_encoder; cut" in cut[0]
+    with pytest.warns(UserWarning) as caught:  # noqa: PT030
+        prior.encode_prompts(["a duck " * 200 + "zebra"])
+    cut = [str(w.message) for w in caught if "are read" in str(w.message)]
+    assert ["77 are read by text_encoder;" in text for text in cut] == [True, False]
+    assert "256 are read by text_encoder_3;" in cut[1]
+
+
+def token(folder, tensors, name="thing.safetensors"):
+    save_file(tensors, folder / name)
+    return ModelOptions(textual_inversion=str(folder / name))
+
+
+@pytest.mark.parametrize("kind", ["sd3", "if", "pixart", "dit"])
+def test_models_without_learned_tokens_say_so(kind, checkpoints, tmp_path):
+    options = token(tmp_path, {"<thing>": torch.zeros(1, 32)})
+    with pytest.raises(ScoreliftError, match=r"model\.textual_inversion: expected none, for diffusers adds none to a"):
+        load_diffusers(checkpoints[kind], options=options)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "match"),
+    [({"clip_l": torch.zeros(1, 32), "clip_g": torch.zeros(1, 32)}, "expected one token, got .*clip_g, clip_l"),
+     ({"<thing>": torch.zeros(1, 24)}, "expected 32 numbers for a token.*got 24.*for another model")],
+)  # fmt: skip
+def test_a_token_for_another_model_is_refused(tensors, match, checkpoints, tmp_path):
+    prior = load_diffusers(checkpoints["sdxl"], options=token(tmp_path, tensors), cache=tmp_path)
+    with pytest.raises(ScoreliftError, match=match):
+        prior.encode_prompts(["a <thing>"])
+
+
+@pytest.mark.parametrize(("kind", "name", "word"), [("refiner", "<thing>", "<thing>"), ("sd15", "emb_params", "thing")])
+def test_a_token_is_said_by_its_name_or_its_files(kind, name, word, checkpoints, tmp_path):
+    options = token(tmp_path, {name: 5 * torch.randn(1, 32)})
+    said = [load_diffusers(checkpoints[kind], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
+            for o in (None, options)]  # fmt: skip
+    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+
+
+def test_what_the_cpu_read_is_not_read_again(checkpoints, tmp_path, monkeypatch):
+    """By a later run either, which would begin with the text encoders on the card."""
+    here = load_diffusers(checkpoints["sd15"], cache=tmp_path).prompts
+    wanted = here.encode(["a duck"])["tokens"]
+    monkeypatch.setattr(Prompts, "_pipeline", lambda self: pytest.fail("the text encoders were loaded"))
+    half = ModelOptions(precision="bf16")
+    later = Prompts(here.checkpoint, here.family, half, torch.device("meta"), tmp_path)
+    assert later.dtype == torch.bfloat16
+    assert torch.equal(later.encode(["a duck"])["tokens"], wanted)
