@@ -25,6 +25,7 @@ from ..recipes.base import LIT, Prompting, Stage
 from ..scenes import CanvasConfig, MeshConfig, Volume, build_scene
 from ..scenes.canvas import Flat
 from ..scenes.fields import Field
+from ..scenes.network import NetworkConfig
 from .loop import Loop
 from .portions import sparing_prior
 from .tally import Tally, attention_without_maps
@@ -144,16 +145,21 @@ def scene_bytes(stage: Stage, views: int, bands: int) -> Held:
     pixels = stage.size**2 * (1 if flat else views / getattr(stage.cameras, "group", 1))
     small, large = _sizes(stage)
 
-    def grown(bands: int) -> Held:
+    def grown(bands: int, pixels: float) -> Held:
         near, far = (_measured(stage, size, bands) for size in (small, large))
         found = near.toward(far, (pixels - small**2) / (large**2 - small**2))
         return replace(found, backward=max(found.backward, found.before + far.backward - far.before))
 
+    whole = grown(0, pixels)
     if not bands:
-        return grown(0)
-    two, four = grown(2), grown(4)
-    there = two.toward(four, 2 - 4 / bands)  # straight in 1 / bands
-    return replace(four, forward=there.forward, backward=there.backward)
+        return whole
+    # A band takes what so many rays take without bands, beside what all bands leave.
+    none, kept = grown(0, 0.0), grown(4, pixels)
+    return replace(
+        kept,
+        forward=kept.before + (whole.forward - none.forward) / bands,
+        backward=kept.before + none.backward - none.before + (whole.backward - none.backward) / bands,
+    )
 
 
 @lru_cache(maxsize=16)
@@ -169,8 +175,10 @@ def _sizes(stage: Stage) -> tuple[int, int]:
 @lru_cache(maxsize=32)
 def _measured(stage: Stage, size: int, bands: int) -> Held:
     """Of small pictures, on the CPU."""
-    tally = Tally()
-    scene = build_scene(stage.scene)
+    tally, config = Tally(), stage.scene
+    if isinstance(config, NetworkConfig):
+        config = replace(config, occupancy=0)  # at worst nothing is skipped
+    scene = build_scene(config)
     views = stage.views if isinstance(scene, Flat) else getattr(stage.cameras, "group", 1)
     shading = stage.shading if stage.shading.shaded == 0 or stage.shading.normal == 1 else LIT  # what takes most
     small = replace(

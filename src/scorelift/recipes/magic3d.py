@@ -19,7 +19,7 @@ from . import small
 from .base import LIT, UNLIT, Finish, Penalties, Recipe, Stage
 from .optimizers import Adam, AdamW
 
-FIELD = HashConfig(features=2, finest=4096, network_rate=1.0)
+FIELD = HashConfig(features=2, finest=4096, network_rate=1.0, occupancy=32)
 "Code: 16 levels of 2 features, 16 to 4096 cells. The bias of density is the paper's, as in `HashConfig`."
 CAMERAS = DreamFusionCameras(distance=(1.5, 2.0))  # code; what else is not said is DreamFusion's
 LIGHTS = DreamFusionLights(ambient=0.1)  # ours: DreamFusion's; theirs stay within 60 degrees of the camera

@@ -26,7 +26,8 @@ EARLY = Times(low=Constant(0.02), high=Constant(0.98))  # paper: t ~ U(.02, .98)
 LATE = Times(low=Constant(0.02), high=Constant(0.5))  # ... then U(.02, .5)
 VARIATIONAL = VSD(cfg_scale=7.5, weighting="sigma2", twin=TwinConfig(rate=1e-4))  # paper: cfg 7.5; code: 1e-4, w(t)
 
-FIELD = HashConfig(features=2)  # code: blob 10 and .5, finest 2048, softplus; threestudio: 2 features, 512 samples
+# code: blob 10 and .5, finest 2048, softplus; threestudio: 2 features, 512 samples, skipped in empty cells
+FIELD = HashConfig(features=2, occupancy=32)
 NEAR = DreamFusionCameras(
     elevation_deg=(-30.0, 90.0), focal=(0.714, 1.374), position_jitter=0.0, target_std=0.0, up_std=0.0
 )  # code: distance 1 to 1.5, polar angle 0 to 120 degrees, fov 40 to 70
@@ -55,7 +56,7 @@ class ProlificDreamer(Recipe):
         penalties=Penalties(opacity=Constant(10 / 64**2)),  # threestudio: 10, of a sum over latents; code: entropy
         optimizer=AdamW(rate=Constant(1e-2)),  # code: 1e-2, networks 1e-3
     )
-    nerf: Stage = replace(coarse, steps=20_000, size=512, noise=LATE)  # code: 512
+    nerf: Stage = replace(coarse, steps=20_000, size=512, bands=16, noise=LATE)  # code: 512; bands: 10 GiB for 150
     geometry: Stage = Stage(
         steps=15_000,  # code
         scene=MeshConfig(resolution=96, paint=FIELD, tuned="geometry"),  # code: DMTet of 256
@@ -92,7 +93,7 @@ class ProlificDreamer(Recipe):
                 distiller=learned, penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.001, 0.006))),
             ),
             nerf=replace(
-                full.nerf, scene=small.FIELD, steps=80, size=64, noise=annealed(0.5, 0.4, 0.2), distiller=learned,
+                full.nerf, scene=small.FIELD, steps=80, size=64, bands=0, noise=annealed(0.5, 0.4, 0.2), distiller=learned,
                 penalties=Penalties(emptiness=Constant(0.004)), optimizer=AdamW(rate=Constant(5e-3)),
             ),
             geometry=replace(
