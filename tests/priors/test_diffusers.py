@@ -51,44 +51,56 @@ def test_the_noise_of_a_level_may_be_said_in_any_way(kind, checkpoints):
     torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+
+
 @pytest.mark.parametrize("kind", ["sd15", "sd21", "sdxl", "refiner", "if", "pixart", "dit", "ddpm"])
 def test_levels_and_predictions_are_those_of_the_scheduler(kind, checkpoints):
     prior = load_diffusers(checkpoints[kind])
+    prior.net.double()
     scheduler = DDIMScheduler.from_config(
         Checkpoint.open(checkpoints[kind]).config("scheduler"), clip_sample=False, set_alpha_to_one=False
     )
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
     scheduler.set_timesteps(1000)
     steps = torch.tensor([20, 400, 900])
-    level = prior.schedule.level(steps / 999)
-    z, noise = noisy(prior, level)
+    level = prior.schedule.level(steps.double() / 999)
+    z, noise = (t.double() for t in noisy(prior, level))
     z_t = scheduler.add_noise(z, noise, steps)
-    torch.testing.assert_close(level.add_noise(z, noise), z_t, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(prior.native(level)[1], steps.float(), atol=2e-2, rtol=1e-4)
+    torch.testing.assert_close(level.add_noise(z, noise), z_t, **CLOSE)
+    torch.testing.assert_close(prior.native(level)[1], steps.double(), **CLOSE)
     condition = prior.encode_prompts([""] * 3)
     with torch.no_grad():
-        out = prior.family.predict(prior.net, z_t, steps.float(), condition.tensors)[:, : prior.channels]
+        tensors = {name: t.double() if t.is_floating_point() else t for name, t in condition.tensors.items()}
+        out = prior.family.predict(prior.net, z_t, steps.double(), tensors)[:, : prior.channels]
         ours = prior.predict_x0(z_t, level, condition)
     for i, step in enumerate(steps):
         theirs = scheduler.step(out[i : i + 1], int(step), z_t[i : i + 1]).pred_original_sample
-        scale = float(level.sigma_ve[i])
-        torch.testing.assert_close(ours[i : i + 1], theirs, atol=1e-3 * max(1, scale), rtol=1e-3)
+        torch.testing.assert_close(ours[i : i + 1], theirs, **CLOSE)
+    v = scheduler.get_velocity(z, noise, steps)
+    torch.testing.assert_close(level.v_from_x0(z_t, z), v, **CLOSE)
 
 
 def test_flow_is_that_of_its_scheduler(checkpoints):
     prior = load_diffusers(checkpoints["sd3"])
+    prior.net.double()
     assert prior.schedule == Flow(3.0)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    times = scheduler.timesteps[[100, 500, 900]]
-    level = prior.schedule.level((torch.tensor([100, 500, 900]) - 1000).abs() / 1000)
-    z, noise = noisy(prior, level)
-    z_t = scheduler.scale_noise(z, times, noise)
-    torch.testing.assert_close(level.add_noise(z, noise), z_t, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(prior.native(level)[1], times, atol=1e-2, rtol=1e-5)
+    places = torch.tensor([100, 500, 900])
+    times = scheduler.timesteps.double()[places]
+    level = prior.schedule.level((1000 - places).double() / 1000)
+    z, noise = (t.double() for t in noisy(prior, level))
+    z_t = scheduler.scale_noise(z, scheduler.timesteps[places], noise)
+    torch.testing.assert_close(level.add_noise(z, noise), z_t.double(), **CLOSE)
+    torch.testing.assert_close(prior.native(level)[1], times, **CLOSE)
+    torch.testing.assert_close(level.flow_from_x0(level.add_noise(z, noise), z), noise - z, **CLOSE)
     condition = prior.encode_prompts([""] * 3)
+    z_t = level.add_noise(z, noise)
     with torch.no_grad():
-        velocity = prior.family.predict(prior.net, z_t, times, condition.tensors)
+        tensors = {name: t.double() for name, t in condition.tensors.items()}
+        velocity = prior.family.predict(prior.net, z_t, prior.native(level)[1], tensors)
         x0 = prior.predict_x0(z_t, level, condition)
-    torch.testing.assert_close(x0, z_t - level.sigma_t.view(-1, 1, 1, 1) * velocity, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x0, z_t - level.sigma_t.view(-1, 1, 1, 1) * velocity, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("dit", "ddpm")])

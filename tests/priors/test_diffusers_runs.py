@@ -18,11 +18,11 @@ import scorelift
 from scorelift.core.diffusion import Level
 from scorelift.distill.base import Terms
 from scorelift.distill.baselines import DiffusionLoss
-from scorelift.distill.noise import annealed
+from scorelift.distill.noise import Trajectory, annealed
 from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
 from scorelift.distill.twin import Twin, TwinConfig
-from scorelift.distill.vsd import VSD
+from scorelift.distill.vsd import APFO, VSD
 from scorelift.engine.loop import Loop
 from scorelift.engine.run import final_scene
 from scorelift.priors.adapters import Adapters
@@ -42,15 +42,18 @@ DISTILLERS = {
     "sjc": SJC(cfg_scale=7.5),
     "vsd": VSD(),
     "jacobian": DiffusionLoss(cfg_scale=7.5),
+    "apfo": APFO(twin=TwinConfig(kind="identity")),
+    "apfo with a twin": APFO(),
 }
+RUNS = [(kind, method) for kind in KINDS for method in DISTILLERS if kind == "sdxl" or method != "apfo with a twin"]
 
 
-@pytest.mark.parametrize("method", DISTILLERS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "method"), RUNS)
 def test_a_whole_run_with_every_kind_and_distiller(kind, method, checkpoints, tmp_path):
     recipe = find_recipe("canvas", None)
     stage = recipe.picture
-    stage = replace(stage, distiller=DISTILLERS[method], noise=annealed(0.8, 0.5), size=16, views=1, steps=3)
+    noise = Trajectory(start=0.8, levels=3) if method.startswith("apfo") else annealed(0.8, 0.5)
+    stage = replace(stage, distiller=DISTILLERS[method], noise=noise, size=16, views=1, steps=3)
     recipe = replace(recipe, picture=stage, prior=str(checkpoints[kind]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ddpm says that it reads no prompts
@@ -59,6 +62,7 @@ def test_a_whole_run_with_every_kind_and_distiller(kind, method, checkpoints, tm
     log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
     assert len(log) == 3
     assert all(entry["gradient"] > 0 for entry in log)
+    assert all(("twin" in entry) == (method in ("vsd", "apfo with a twin")) for entry in log)
 
 
 @pytest.mark.parametrize("recipe", ["quick", "sjc", "dreamfusion"])
@@ -80,10 +84,25 @@ def test_half_precision_says_nearly_the_same(kind, checkpoints):
     outs = []
     for precision in ("fp32", "bf16"):
         prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
+        wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        assert {t.dtype for t in prior.net.state_dict().values() if t.is_floating_point()} == {wanted}
+        assert prior.latents.dtype == wanted
         z, noise = noisy(prior, level)
         outs.append(prior.predict_x0(level.add_noise(z, noise), level, prior.encode_prompts(["a duck"])))
     assert outs[0].dtype == outs[1].dtype == torch.float32
     assert (outs[0] - outs[1]).abs().max() < 0.05 * outs[0].abs().max()
+
+
+@pytest.mark.parametrize("kind", ["sd15", "if"])
+def test_channels_may_lie_last(kind, checkpoints):
+    level, outs = Level.vp(torch.tensor([1.0])), []
+    for options in (ModelOptions(), ModelOptions(channels_last=True)):
+        prior = load_diffusers(checkpoints[kind], options=options)
+        weight = prior.net.down_blocks[0].resnets[0].conv1.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == options.channels_last
+        z, noise = noisy(prior, level)
+        outs.append(prior.predict_x0(level.add_noise(z, noise), level, prior.encode_prompts(["a duck"])))
+    torch.testing.assert_close(outs[1], outs[0], atol=1e-4, rtol=1e-4)
 
 
 def test_sampling_does_not_clip_latents(checkpoints):

@@ -48,7 +48,7 @@ class DiffusersPrior(Prior):
 
     def native(self, level: Level) -> tuple[Level, Tensor]:
         """The level of the same noise as the network was trained at, and the time it is told."""
-        sigma = level.sigma_ve.float()
+        sigma = level.sigma_ve
         if isinstance(self.schedule, Flow):
             share = sigma / (1 + sigma)
             return Level(1 - share, share), share * self.steps
@@ -66,7 +66,7 @@ class DiffusersPrior(Prior):
             name: t.to(self.device, dtype if t.is_floating_point() else t.dtype)
             for name, t in condition.tensors.items()
         }
-        out = self.family.predict(self.net, z.to(dtype), time.to(self.device), tensors)[:, : self.channels].float()
+        out = self.family.predict(self.net, z.to(dtype), time.to(self.device), tensors)[:, : self.channels].to(z)
         if self.prediction == "epsilon":
             return own.x0_from_eps(z, out)
         if self.prediction == "v_prediction":
