@@ -93,7 +93,7 @@ def plotted(
     return np.asarray(sheet)
 
 
-def stacked(*pictures: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "tall wide 3"]:
+def stacked(*pictures: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "tall wide 3"]:
     """Pictures one below the other, on white."""
     wide = max(picture.shape[1] for picture in pictures)
     padded = [np.pad(p, ((0, 8), (0, wide - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]

@@ -14,6 +14,7 @@ from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Sigmas, Times, Trajectory, annealed
 from ..distill.sds import SDS
 from ..distill.sjc import SJC
+from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO, VSD
 from ..scenes.canvas import CanvasConfig, Kind
 from .base import UNLIT, Prompting, Recipe, Stage
@@ -81,7 +82,7 @@ def study(
         "sds": SDS(cfg_scale=cfg_scale, weighting="x0"),
         "sjc": SJC(cfg_scale=cfg_scale, weighting="uniform"),
         "vsd": VSD(cfg_scale=cfg_scale),
-        "apfo": APFO(cfg_scale=cfg_scale),
+        "apfo": APFO(cfg_scale=cfg_scale, twin=TwinConfig(noise=None)),
         "jacobian": DiffusionLoss(cfg_scale=cfg_scale),
     }
     noises: dict[str, Sigmas | Times | Trajectory] = {

@@ -61,7 +61,7 @@ STUDIES: dict[str, dict[str, Study]] = {
             dreamflow.table2,
             "the field stage by SDS, VSD and APFO: retrieval and distance to the truth against seconds",
             full=Scale(prompts=KINDS, seeds=(0, 1)),
-            fast=Scale(prompts=(KINDS[0], KINDS[1]), seeds=(0,)),
+            fast=Scale(prompts=KINDS[:6], seeds=(0,)),
         ),
         "figure5": Study(
             dreamflow.figure5,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ..core.pictures import labelled_sheet
+from ..core.pictures import labelled_sheet, plotted, stacked
 from ..core.schedules import Constant, Ramp, Steps
 from ..distill.noise import DreamTime, Noise, Times, annealed
 from ..distill.sds import SDS
@@ -31,7 +32,7 @@ from ..scenes.canvas import Canvas
 from ..toybox.grammar import parse
 from ..toybox.judge import judge_pictures, load_judge
 from .bench import Bench, Findings, Scale, table
-from .measures import compared, sharpness
+from .measures import compared, data_distance, sharpness
 
 CFG, PARTS = 7.5, 5
 """Guidance of all methods, and parts of a run whose gradients are compared."""
@@ -100,9 +101,12 @@ def figure6(bench: Bench, scale: Scale) -> Findings:
         text=table("method", names, rows)
         + f"\n\nAll at cfg {CFG:g}; SDS and VSD at random noise, APFO along its trajectory. Parts: gradient norm in "
         "fifths of the run, relative to the first. Restlessness: the mean change of the norm from a step to the next, "
-        "relative to the norm. Read by the judge.",
+        "relative to the norm; the curves are of the first prompt. Read by the judge.",
         values={name: dict(zip(names, row, strict=True)) for name, row in rows.items()},
-        picture=_sheet(made),
+        picture=stacked(
+            plotted({name: _curve(flats[0].run) for name, flats in made.items()}, "step", "gradient norm, 1: first fifth"),
+            _sheet(made),
+        ),
     )
 
 
@@ -128,18 +132,22 @@ def figure14(bench: Bench, scale: Scale) -> Findings:
     rows = {
         name: [
             _over_prompts([flat.hits for flat in flats], flats),
+            _over_prompts([data_distance(flat.pictures, flat.run.prompt) for flat in flats], flats),
             _over_prompts([sharpness(flat.pictures) for flat in flats], flats),
             _over_prompts([_worked(flat.run, "picture") for flat in flats], flats),
         ]
         for name, flats in made.items()
     }
-    true = draw_samples(load_prior("toybox"), [p for p, _ in scale.cases] * 4, cfg_scale=3.0, steps=30, seed=0)
-    names = ["object as asked", "sharpness", "processor seconds"]
+    prior = load_prior("toybox")
+    own = [draw_samples(prior, [prompt] * 8, cfg_scale=3.0, steps=30, seed=0) for prompt in scale.prompts]
+    far = [data_distance(pictures, prompt) for pictures, prompt in zip(own, scale.prompts, strict=True)]
+    names = ["object as asked", "distance to the data", "sharpness", "processor seconds"]
     return Findings(
         title="DreamFlow, Figure 14: few steps of APFO, many of VSD",
         text=table("method, noise", names, rows)
-        + f"\n\nAll at cfg {CFG:g}. Sharpness: mean absolute difference of neighbouring pixels, which is "
-        f"{sharpness(true):.3f} in samples of the prior: more is grain. Read by the judge.",
+        + f"\n\nAll at cfg {CFG:g}. Distance to the data: from the nearest of 96 true pictures, 1 - cosine in the "
+        f"retriever's space; {sum(far) / len(far):.3f} for samples of the prior. Sharpness: mean absolute difference of "
+        f"neighbouring pixels, {sharpness(torch.cat(own)):.3f} in those samples: more is grain. Read by the judge.",
         values={name: dict(zip(names, row, strict=True)) for name, row in rows.items()},
         picture=_sheet(made),
     )
@@ -177,7 +185,7 @@ def table2(bench: Bench, scale: Scale) -> Findings:
         recipes |= {f"{name}, {n} steps": recipe.with_steps(n) for n in (max(1, whole // 2), whole)}
     runs = bench.grid(scale, {name: lambda seed, r=recipe: replace(r, seed=seed) for name, recipe in recipes.items()})
     seconds = {name: [_worked(run, "nerf") for run in group if run is not None] for name, group in runs.items()}
-    return compared(
+    found = compared(
         runs,
         scale,
         "DreamFlow, Table 2: the field by SDS, VSD and APFO",
@@ -186,6 +194,17 @@ def table2(bench: Bench, scale: Scale) -> Findings:
         "Processor seconds of the optimization alone.",
         seconds,
     )
+    return replace(found, picture=stacked(_score_against_seconds(found.values), found.picture))
+
+
+def _score_against_seconds(values: Mapping[str, Any]) -> UInt8[ndarray, "h w 3"]:
+    """Retrieval in colour and light of each method, at half of its steps and at all."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for name, spent in values["seconds"].items():
+        if spent:
+            score = values[name]["r1_shaded"]["mean"]
+            curves.setdefault(name.rpartition(",")[0], []).append((sum(spent) / len(spent), score))
+    return plotted(curves, "processor seconds", "R-Precision, R=1, lit", dots=True)
 
 
 def figure5(bench: Bench, scale: Scale) -> Findings:
@@ -215,6 +234,14 @@ def figure5(bench: Bench, scale: Scale) -> Findings:
 def _worked(run: Run, *stages: str) -> float:
     """Processor seconds of some stages: what they cost, whatever else the machine was doing."""
     return sum(float(run.metrics["processor_seconds_by_stage"][stage]) for stage in stages)
+
+
+def _curve(run: Run) -> list[tuple[float, float]]:
+    """Gradient norms step by step, relative to their mean over the first part."""
+    norms = [entry["gradient"] for entry in run.read_log()]
+    first = norms[: max(1, len(norms) // PARTS)]
+    unit = max(sum(first) / len(first), 1e-12)
+    return [(float(i), norm / unit) for i, norm in enumerate(norms, 1)]
 
 
 def _course(run: Run) -> tuple[Tensor, float]:

@@ -133,13 +133,14 @@ def figure9(bench: Bench, scale: Scale) -> Findings:
             labels.append(f"cfg {cfg}, {prompt}, seed {seed}" + (", empty" if run is None else ""))
         prompts = [prompt for prompt, _ in scale.cases]
         values[cfg] = [summary(hits, prompts), summary([c for c, _ in chroma], [prompt for _, prompt in chroma])]
-    names = ["object as asked", "chroma"]
+    names, many = ["object as asked", "chroma"], len(scale.cases)
+    order = [i + j for j in range(many) for i in range(0, len(pictures), many)]  # a row for each seed
     return Findings(
         title="DreamFusion, Figure 9: guidance weight and seed",
         text=table("cfg (omega + 1)", names, values) + "\n\nAlbedo from eight azimuths, read by the judge; "
         "runs whose scene ended empty are misses, without chroma.",
         values={cfg: dict(zip(names, row, strict=True)) for cfg, row in values.items()},
-        picture=labelled_sheet(torch.stack(pictures), labels, len(scale.cases)),
+        picture=labelled_sheet(torch.stack([pictures[i] for i in order]), [labels[i] for i in order], len(GUIDANCES)),
     )
 
 

@@ -10,11 +10,15 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from ..core.camera_samplers import OrbitSampler
 from ..core.pictures import labelled_sheet
+from ..core.samplers import BackdropSampler, LightSampler
+from ..distill.scorers import load_scorer
 from ..engine.run import Run, final_scene
 from ..evaluate.assets import BACKDROP, MODES, Cameras30, Evaluation, Yardstick, look, means
-from ..evaluate.retrieval import summary
+from ..evaluate.retrieval import spec_of, summary
 from ..scenes import Body
+from ..toybox.truth import Truth
 from .bench import Findings, Scale, table
 
 FRONT_LEFT, BACK_RIGHT = 1, 5
@@ -87,6 +91,22 @@ def _sheet(runs: Mapping[str, Sequence[Run | None]]) -> UInt8[ndarray, "h w 3"]:
     names = [label + ("" if group[case] is not None else ", empty") for label, group in runs.items()]
     labels = [f"{name}, {mode}" for name in names for mode in MODES for _ in range(2)]
     return labelled_sheet(torch.stack(pictures), labels, 6)
+
+
+@torch.no_grad()
+def data_distance(pictures: Float[Tensor, "n 3 64 64"], prompt: str, count: int = 96) -> float:
+    """Mean over pictures of how far the nearest of `count` true pictures of a prompt's object is.
+
+    1 - cosine in the retriever's space; the true ones from random cameras, in random light, before random backdrops.
+    """
+    generator, spec = torch.Generator().manual_seed(0), spec_of(prompt)
+    assert spec is not None
+    cameras, scorer = OrbitSampler().draw(count, generator), load_scorer("toybox")
+    lights, backdrops = LightSampler().draw(cameras, generator), BackdropSampler().draw(count, 64, generator)
+    parts, truth = torch.arange(count).split(8), Truth(spec)
+    true = torch.cat([truth.picture(cameras[i], lights[i], 64, backdrops[i]) for i in parts])
+    likeness = scorer.embed_pictures(pictures) @ scorer.embed_pictures(true).T
+    return float((1 - likeness.amax(1)).mean())
 
 
 def sharpness(pictures: Tensor) -> float:
