@@ -31,9 +31,9 @@ def sd15() -> UNet2DConditionModel:
     )  # fmt: skip
 
 
-def sd21() -> UNet2DConditionModel:
+def sd21(side: int = 96) -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=96, block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=1024,
+        sample_size=side, block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=1024,
         attention_head_dim=[5, 10, 20, 20], use_linear_projection=True, down_block_types=DOWN, up_block_types=UP,
     )  # fmt: skip
 
@@ -111,6 +111,7 @@ class Full:
 XL = {"pooled": (1280,), "sizes": (6,)}
 FULL: dict[str, Full] = {
     "sd15": Full(sd15, "860M", Diffusion, {"tokens": (77, 768)}, 0.18215),
+    "sd21-base": Full(lambda: sd21(64), "866M", Diffusion, {"tokens": (77, 1024)}, 0.18215),
     "sd21": Full(sd21, "866M", Diffusion, {"tokens": (77, 1024)}, 0.18215, "v_prediction"),
     "sdxl": Full(sdxl, "2.6B", DiffusionXL, {"tokens": (77, 2048), **XL}, 0.13025),
     "sdxl-refiner": Full(

@@ -53,13 +53,18 @@ def now() -> float:
 
 
 def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, middle: int = 300) -> list[dict]:
-    """Median milliseconds of each part of a step, for each stage of a recipe, after up to `middle` steps of it."""
+    """Median milliseconds of each part of a step, for each stage of a recipe, after up to `middle` steps of it.
+
+    After none, each stage begins with its own scene: a mesh with a ball.
+    """
     rows, scene, backward = [], None, torch.autograd.backward
     own = prior
     for name, stage in plan.stages().items():
-        prior = own if stage.prior is None else load_prior(stage.prior, device, plan.model)
+        prior = own if stage.prior is None else load_prior(stage.prior, device, plan.model.plain())
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         predict = prior.predict_x0
-        scene = build_scene(stage.scene, scene)
+        scene = build_scene(stage.scene, scene if middle else None)  # nothing to go on from after so few steps
         loop = Loop(name, stage, scene, prior, "a red mushroom", seed=0, device=device)
         for _ in range(min(stage.steps // 2, middle)):  # measure in the middle of the stage, on a scene as it then is
             loop.one_step()
@@ -84,7 +89,10 @@ def measure(plan: Recipe, prior: Prior, steps: int, warm: int, device: str, midd
         loop.close()
         row = {part: 1e3 * statistics.median(values) for part, values in samples.items()}
         row["other"] = row["step"] - sum(row[part] for part in PARTS)
-        rows.append({"recipe": plan.name, "stage": name, **row, "overhead": row["step"] / row["prior"]})
+        row["overhead"] = row["step"] / row["prior"]
+        if torch.cuda.is_available():
+            row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        rows.append({"recipe": plan.name, "stage": name, **row, "portions": str(loop.portions)})
     return rows
 
 
