@@ -95,10 +95,10 @@ def ring(
 
     A ball of `radius` fills the share `fill` of the picture, unless the field of view is given.
     """
-    away = torch.full((views,), distance)
-    fov = torch.full((views,), fov_deg) if fov_deg else fov_for_size(radius, away, torch.full((views,), fill))
+    elevation, away, share = (torch.full((views,), float(value)) for value in (elevation_deg, distance, fill))
+    fov = torch.full((views,), float(fov_deg)) if fov_deg else fov_for_size(radius, away, share)
     azimuth = start_deg + 360 / views * torch.arange(views)
-    return orbit(torch.full((views,), elevation_deg), azimuth, away, fov)
+    return orbit(elevation, azimuth, away, fov)
 
 
 @dataclass(frozen=True, kw_only=True)
