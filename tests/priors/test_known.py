@@ -14,7 +14,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.priors.known import KNOWN, download, folder_of
-from scorelift.priors.registry import load_prior
+from scorelift.priors.registry import load_prior, sketch_prior
 
 
 class Response:
@@ -124,6 +124,14 @@ def test_without_diffusers_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ScoreliftError, match=r"pip install '\.\[diffusers\]'"):
         load_prior("sd15")
+
+
+def test_without_transformers_the_command_that_installs_it_is_said(checkpoints, monkeypatch):
+    own = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "transformers" else own(name))
+    for look in (load_prior, sketch_prior):
+        with pytest.raises(ScoreliftError, match=r"need the transformers library.*pip install '\.\[diffusers\]'"):
+            look(str(checkpoints["sd15"]))
 
 
 def test_the_commands(monkeypatch, capsys, tmp_path):
