@@ -296,7 +296,8 @@ def test_a_twin_learns_at_the_scenes_level_or_at_its_own(prior, monkeypatch):
 def test_a_lesson_is_given_loudly_and_heard_as_it_was(prior, monkeypatch):
     """Half precision would round a mean's gradient away; what the optimizer sees is the loss's own."""
     loop = begun(prior, TwinConfig(), Trajectory(levels=4, start=0.9))
-    rows, spoken, alone, plain, backward = list(loop.twin.adapters.parameters()), [], [], Twin.loss, torch.Tensor.backward
+    rows, plain, backward = list(loop.twin.adapters.parameters()), Twin.loss, torch.Tensor.backward
+    spoken, alone = [], []
 
     def loss(*args):
         spoken.append(plain(*args))

@@ -175,8 +175,8 @@ class Library:
         height, width = resolution
         corners = pos[0, tri.long()].double()
         place, depth = corners[..., :2] / corners[..., 3:], corners[..., 2] / corners[..., 3]
-        y, x = torch.meshgrid((torch.arange(height) + 0.5) / height * 2 - 1, (torch.arange(width) + 0.5) / width * 2 - 1,
-                              indexing="ij")  # fmt: skip
+        rows, columns = ((torch.arange(count) + 0.5) / count * 2 - 1 for count in resolution)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
         a, b, c = (place[:, k] - torch.stack([x, y], -1)[:, :, None].double() for k in range(3))
         weights = torch.stack([u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0] for u, v in ((b, c), (c, a), (a, b))], -1)
         area = weights.sum(-1, keepdim=True)

@@ -135,7 +135,10 @@ def test_a_place_leaves_pictures_from_inside_and_a_mesh(tmp_path):
     stage = replace(recipe.nerf, scene=field, size=32, steps=2, noise=Trajectory(levels=2), distiller=twin)
     finish = replace(tiny().finish, distance=1.5, fov_deg=60.0)
     run = scorelift.generate(
-        "a red castle", out=tmp_path / "r", recipe=replace(recipe, prior="toybox", nerf=stage, finish=finish), quiet=True
+        "a red castle",
+        out=tmp_path / "r",
+        recipe=replace(recipe, prior="toybox", nerf=stage, finish=finish),
+        quiet=True,
     )
     assert (run.path / "turntable.mp4").exists()
     walls = trimesh.load(run.path / "asset.glb", force="mesh").vertices

@@ -145,8 +145,8 @@ class Trajectory:
         known = schedule.time(torch.tensor(prior.sigma_range, dtype=torch.float64))
         low, high = known.clamp(1e-6, 1 - 1e-6).tolist()
         if (self.start < 1 and self.start > high + 1e-3) or (self.end > 0 and self.end < low - 1e-3):
-            raise bad("trajectory", expected=f"times between {low:.3f} and {high:.3f}, which the prior knows (or start 1 "
-                      "for its noisiest, end 0 for none)", got=f"{self.start:g} to {self.end:g}")  # fmt: skip
+            raise bad("trajectory", expected=f"times between {low:.3f} and {high:.3f}, which the prior knows; 1 for "
+                      "its noisiest, 0 for none", got=f"{self.start:g} to {self.end:g}")  # fmt: skip
         share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
         first, last = min(self.start, high), max(self.end, low)
         ends = schedule.level(torch.tensor([first, last], dtype=torch.float64)).sigma_ve

@@ -160,7 +160,9 @@ class Job:
         folder = self.run.path / "stages" / name
         folder.mkdir(parents=True, exist_ok=True)
         still, finish = scene.coloured(), self.recipe.finish
-        portrayed(still, lambda model: write_png(folder / "preview.png", preview(model, finish.ring(8), finish.preview_size)))
+        portrayed(
+            still, lambda model: write_png(folder / "preview.png", preview(model, finish.ring(8), finish.preview_size))
+        )
         if isinstance(still, Body):
             write_bytes(folder / "asset.glb", to_glb(make_asset(still.to("cpu"), finish), slug(self.run.prompt)))
         scene.to(self.device)

@@ -54,9 +54,10 @@ def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
 
 def write_live(path: Path, scene: Scene, finish: Finish, size: int = 96) -> None:
     """live.png: a look at a scene on the way: four sides of it; of a flat one, its pictures."""
-    flat = isinstance(scene, Flat)
-    small = to_uint8(scene.render_all(size)) if flat else strip(scene.coloured(), finish.ring(4), size)
-    write_png(path / "live.png", small)
+    if isinstance(scene, Flat):
+        write_png(path / "live.png", to_uint8(scene.render_all(size)))
+    else:
+        write_png(path / "live.png", strip(scene.coloured(), finish.ring(4), size))
 
 
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:

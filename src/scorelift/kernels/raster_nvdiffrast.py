@@ -23,7 +23,7 @@ from .raster import NEAR
 def library() -> Any:
     """nvdiffrast.torch, or None where it is not installed."""
     try:
-        import nvdiffrast.torch  # type: ignore[import-not-found]
+        import nvdiffrast.torch
     except ImportError:
         return None
     return nvdiffrast.torch

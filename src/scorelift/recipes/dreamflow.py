@@ -19,7 +19,7 @@ from . import small
 from .base import LIT, NORMALS, UNLIT, Finish, Penalties, Prompting, Recipe, Stage
 from .optimizers import AdamW
 
-# "16 levels of hash dictionaries of size 2^19 and feature dimension of 4"; samples in empty cells are skipped: threestudio
+# "16 levels of hash dictionaries of size 2^19 and feature dimension of 4"; empty cells are skipped as by threestudio
 FIELD = HashConfig(oriented=True, occupancy=32)
 LEARNED = TwinConfig(rate=1e-4, noise=None)  # "low-rank adapter", at each level's own noise; rate: ProlificDreamer's
 ITSELF = TwinConfig(kind="identity")
@@ -95,8 +95,8 @@ class DreamFlow(Recipe):
 
     @classmethod
     def _scene(cls) -> Recipe:
-        """A hollow to begin with, in which the cameras stand and look across. Ref: Figure 17, "different spatial density
-        bias", as ProlificDreamer; the numbers are those of threestudio's configuration of that for scenes.
+        """A hollow to begin with, in which the cameras stand and look across. Ref: Figure 17, "different spatial
+        density bias", as ProlificDreamer; the numbers are those of threestudio's configuration of that for scenes.
         """
         full = cls()
         place = replace(FIELD, extent=5.0, blob=-10.0, blob_radius=2.5, finest=4096)

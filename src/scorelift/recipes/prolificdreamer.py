@@ -93,8 +93,9 @@ class ProlificDreamer(Recipe):
                 distiller=learned, penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.001, 0.006))),
             ),
             nerf=replace(
-                full.nerf, scene=small.FIELD, steps=80, size=64, bands=0, noise=annealed(0.5, 0.4, 0.2), distiller=learned,
-                penalties=Penalties(emptiness=Constant(0.004)), optimizer=AdamW(rate=Constant(5e-3)),
+                full.nerf, scene=small.FIELD, steps=80, size=64, bands=0,
+                noise=annealed(0.5, 0.4, 0.2), distiller=learned, penalties=Penalties(emptiness=Constant(0.004)),
+                optimizer=AdamW(rate=Constant(5e-3)),
             ),
             geometry=replace(
                 full.geometry, scene=small.MESH, steps=150, size=64, noise=annealed(0.5, 0.3, 0.1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dreamflow, dreamfusion, sjc
+from . import dreamflow, dreamfusion, flat, sjc
 from .bench import Bench, Findings, Scale, Study
 from .views import view_phrases
 
@@ -46,13 +46,13 @@ STUDIES: dict[str, dict[str, Study]] = {
     },
     "dreamflow": {
         "figure6": Study(
-            dreamflow.figure6,
+            flat.figure6,
             "gradients of SDS, VSD and APFO on flat pictures, and the pictures",
             full=Scale(prompts=KINDS[:4], seeds=(0, 1), steps=600),
             fast=Scale(prompts=(KINDS[0], KINDS[8]), seeds=(0,), steps=300),
         ),
         "figure14": Study(
-            dreamflow.figure14,
+            flat.figure14,
             "APFO in 100 and 200 steps against VSD in 500: random, linear and DreamTime's noise",
             full=Scale(prompts=KINDS[:4], seeds=(0, 1), steps=500),
             fast=Scale(prompts=(KINDS[0], KINDS[8]), seeds=(0,), steps=500),

@@ -113,3 +113,8 @@ def sharpness(pictures: Tensor) -> float:
     """Mean absolute difference of neighbouring pixels."""
     across, down = pictures.diff(dim=-1).abs().mean(), pictures.diff(dim=-2).abs().mean()
     return float((across + down) / 2)
+
+
+def worked(run: Run, *stages: str) -> float:
+    """Processor seconds of some stages: what they cost, whatever else the machine was doing."""
+    return sum(float(run.metrics["processor_seconds_by_stage"][stage]) for stage in stages)
