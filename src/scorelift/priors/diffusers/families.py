@@ -48,8 +48,7 @@ class Family(ABC):
     @classmethod
     def readers(cls, checkpoint: Checkpoint) -> tuple[str, ...]:
         """The text encoders that a checkpoint has with their tokenizers, and those."""
-        suffixes = [name.removeprefix("tokenizer") for name in cls.encoders if name.startswith("tokenizer")]
-        pairs = [(f"text_encoder{suffix}", f"tokenizer{suffix}") for suffix in suffixes]
+        pairs = [(name, name.replace("text_encoder", "tokenizer")) for name in cls.encoders if name.startswith("text")]
         return tuple(name for pair in pairs if all(map(checkpoint.names, pair)) for name in pair)
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
