@@ -167,6 +167,30 @@ def test_the_flow_lands_on_the_data(generator):
         APFO(twin=NONE)(prior, z, terms(prior, 50), Level.vp(torch.ones(50)), z)
 
 
+def test_without_a_twin_a_picture_is_changed_as_far_as_the_first_level_goes(generator):
+    """D_phi(y) = y: from little noise a picture keeps what it shows, from much it becomes another (SDEdit)."""
+    points = torch.tensor([[-1.0, 0.2], [0.3, 0.9], [0.8, -0.7]], dtype=torch.float64)
+    prior = EmpiricalPrior({"x": points.view(3, 2, 1, 1)})
+    begun = (points[0] + torch.tensor([0.25, -0.2], dtype=torch.float64)).view(1, 2, 1, 1).expand(60, -1, -1, -1)
+    kept = {}
+    for start in (0.2, 0.95):
+        schedule, z = Trajectory(start=start, end=0.01, levels=100), begun
+        for i in range(100):
+            level = schedule.draw(prior, 60, i / 100, generator)
+            level = Level(level.alpha_t.double(), level.sigma_t.double(), level.decay.double())
+            noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+            gradient = APFO(cfg_scale=1.0, twin=NONE)(prior, z, terms(prior, 60), level, noise).gradient
+            y = z + level.sigma_ve.view(-1, 1, 1, 1) * noise
+            denoised = prior.predict_x0(level.add_noise(z, noise), level, terms(prior, 60).full)
+            torch.testing.assert_close(gradient, level.decay.view(-1, 1, 1, 1) * (y - denoised))
+            z = z - gradient
+        gap = torch.cdist(z.flatten(1), points)
+        kept[start] = float((gap.argmin(1) == 0).double().mean())
+        assert gap.amin(1).median() < 0.1  # from .32
+    assert kept[0.2] == 1.0
+    assert kept[0.95] < 0.8
+
+
 @pytest.mark.parametrize("curve", ["time", "log", "karras"])
 def test_a_trajectory_falls_from_its_start_to_its_end(curve):
     prior = gaussian()

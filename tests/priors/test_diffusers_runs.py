@@ -192,3 +192,29 @@ def test_a_compiled_network_hears_the_twins_that_come_later(checkpoints, monkeyp
         with torch.no_grad():
             torch.testing.assert_close(prior.predict_x0(z, level, condition), before)
     torch._dynamo.reset()
+
+
+def test_half_precision_keeps_a_twins_gradient_only_if_the_loss_is_loud(checkpoints):
+    """Why `Loop._lesson` scales the loss: a mean over a picture's numbers is too quiet for fp16 within the network."""
+    quiet, loud = (8 * 8) / (64 * 64), 2.0**14  # as if of a latent of 64 x 64; its four channels' numbers
+
+    def gradient(half, scale):
+        prior = load_diffusers(checkpoints["sd21"])
+        prior.net.to(torch.float16 if half else torch.float32)
+        condition, generator = prior.encode_prompts(["a duck", "a red mushroom"]), torch.Generator().manual_seed(1)
+        terms = Terms(condition, condition, prior.encode_prompts([""] * 2), pose=torch.ones(2, 12))
+        twin, level = Twin(prior, TwinConfig(), seed=0), Level.vp(torch.tensor([0.5, 2.0]))
+        for row in twin.adapters.rows:
+            row.up.weight.data.normal_(0, 0.05, generator=generator)
+        z, noise = noisy(prior, level)
+        (twin.loss(z, terms, level, noise) * scale).backward()
+        return [p.grad / scale for row in twin.adapters.rows for p in row.parameters()]
+
+    whole = gradient(False, 1.0)
+
+    def error(scale):
+        pairs = zip(gradient(True, scale), whole, strict=True)
+        return max(float((half - full).norm() / full.norm()) for half, full in pairs)
+
+    assert error(quiet * loud) < 0.02
+    assert error(quiet) > 0.1

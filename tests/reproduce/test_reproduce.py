@@ -17,7 +17,7 @@ from scorelift.evaluate import assets
 from scorelift.recipes import DreamFlow, DreamFusion, ScoreJacobianChaining
 from scorelift.recipes.base import Finish
 from scorelift.reproduce import STUDIES, Bench, Findings, Scale, Study, dreamflow, dreamfusion, measures, sjc, views
-from scorelift.reproduce.bench import small, table
+from scorelift.reproduce.bench import small, table, write_index
 from scorelift.scenes import MeshConfig, VoxelConfig
 
 SCALE = Scale(prompts=("a yellow duck",), seeds=(0,), steps=1)
@@ -110,6 +110,19 @@ def test_the_table_shows_intervals():
     assert table("m", ["a"], {"x": [{"mean": 0.5, "low": 0.25, "high": 0.75}]}).splitlines()[-1] == (
         "| x | 0.500 [0.250, 0.750] |"
     )
+
+
+def test_an_index_names_the_pages_of_a_paper(tmp_path):
+    found = Findings(title="A Figure", text="x", values={}, picture=np.zeros((2, 2, 3), np.uint8))
+    for name in ("sjc-figure4-fast", "sjc-figure2", "dreamflow-figure6"):
+        found.write(tmp_path, name, f"`{name}`: some minutes.")
+    lines = write_index(tmp_path, "sjc").read_text().splitlines()
+    assert lines[2:] == [
+        "- [A Figure](sjc-figure2.md). `sjc-figure2`: some minutes.",
+        "- [A Figure](sjc-figure4-fast.md). `sjc-figure4-fast`: some minutes.",
+    ]
+    write_index(tmp_path, "sjc")  # the index is not one of its pages
+    assert len(write_index(tmp_path, "sjc").read_text().splitlines()) == 4
 
 
 def test_unknown_studies_are_refused(capsys):

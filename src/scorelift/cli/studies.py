@@ -25,6 +25,7 @@ def reproduce(
         device: Where to compute.
     """
     from ..reproduce import STUDIES, Bench
+    from ..reproduce.bench import write_index
 
     if paper not in STUDIES:
         raise bad("paper", expected=f"one of {', '.join(STUDIES)}", got=paper)
@@ -45,5 +46,6 @@ def reproduce(
         f"`{command}`: {prompts}; seeds {seeds}; {steps} steps; {bench.seconds / 60:.0f} minutes of runs. "
         f"95 % intervals over {'prompts' if any(scale.prompts) else 'seeds'}."
     )
-    for path in findings.write(out, f"{paper}-{study}" + ("-fast" if fast else ""), note):
+    paths = findings.write(out, f"{paper}-{study}" + ("-fast" if fast else ""), note)
+    for path in (*paths, write_index(out, paper)):
         print(path)

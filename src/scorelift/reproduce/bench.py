@@ -120,6 +120,17 @@ class Findings:
         return [page, picture, values]
 
 
+def write_index(folder: Path, paper: str) -> Path:
+    """Write PAPER.md: the pages of a paper's studies in a folder, and how each was made."""
+    lines = [f"# {paper}: what was made again", ""]
+    for page in sorted(folder.glob(f"{paper}-*.md")):
+        title, _, note = page.read_text().splitlines()[:3]
+        lines.append(f"- [{title.removeprefix('# ')}]({page.name}). {note}")
+    index = folder / f"{paper}.md"
+    write_bytes(index, ("\n".join(lines) + "\n").encode())
+    return index
+
+
 @dataclass(frozen=True)
 class Study:
     """A figure or table that can be made again."""
