@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ..core.errors import bad, check_choice, check_positive, check_range
@@ -21,6 +20,7 @@ from ..core.lights import Shading
 from ..kernels.composite import SPENT, weights_packed
 from ..kernels.trilinear import corners, gather
 from .fields import Field, Lookup, March, Rays, Sums, ball_span, box_span
+from .grids import Roughness, slopes
 from .occupancy import grown
 
 
@@ -169,22 +169,12 @@ class VoxelField(Field):
         return self.config.density_scale * F.softplus(raw)
 
     def normal_grid(self) -> Float[Tensor, "x y z 3"]:
-        """Unit normals, minus the normalized density gradient, at the voxels (central differences)."""
-        raw = self.raw()[None, None, ..., 0]
-        padded = F.pad(raw, (1, 1, 1, 1, 1, 1), mode="replicate")[0, 0]
-        gradient = torch.stack(
-            [
-                padded[2:, 1:-1, 1:-1] - padded[:-2, 1:-1, 1:-1],
-                padded[1:-1, 2:, 1:-1] - padded[1:-1, :-2, 1:-1],
-                padded[1:-1, 1:-1, 2:] - padded[1:-1, 1:-1, :-2],
-            ],
-            dim=-1,
-        )
-        return -gradient / (gradient.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+        """Unit normals at the voxels."""
+        return -slopes(self.raw()[..., 0])
 
     def roughness(self) -> Float[Tensor, ""]:
         """Mean squared difference of the raw densities of neighbouring voxels, summed over the axes."""
-        return _Roughness.apply(self.density[..., 0])
+        return Roughness.apply(self.density[..., 0])
 
     def at(self, xyz: Float[Tensor, "n 3"]) -> VoxelLookup:
         ball = self.config.shape == "ball"
@@ -260,30 +250,6 @@ class VoxelField(Field):
             voxel = voxel * n + place.to(torch.int32).clamp_(0, n - 1)
         row, column = torch.nonzero(inside & self.occupied.view(-1)[voxel], as_tuple=True)
         return ray[row], t[row, column]
-
-
-class _Roughness(torch.autograd.Function):
-    """Mean squared difference of neighbours, summed over axes; the gradient is written in place, not slice by slice."""
-
-    @staticmethod
-    def forward(ctx: Any, grid: Tensor) -> Tensor:
-        ctx.save_for_backward(grid)
-        return torch.stack([step.square().mean() for step in _differences(grid)]).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        (grid,) = ctx.saved_tensors
-        gradient = torch.zeros_like(grid)
-        for axis, step in enumerate(_differences(grid)):
-            step = step * (2 * upstream / step.numel())
-            gradient.narrow(axis, 1, len(grid) - 1).add_(step)
-            gradient.narrow(axis, 0, len(grid) - 1).sub_(step)
-        return gradient
-
-
-def _differences(grid: Float[Tensor, "x y z"]) -> list[Tensor]:
-    return [grid.narrow(a, 1, len(grid) - 1) - grid.narrow(a, 0, len(grid) - 1) for a in range(3)]
 
 
 class VoxelLookup(Lookup):
