@@ -30,26 +30,27 @@ THERE = ("janus", "chamfer")
 
 
 def rendered(
-    run: Run | None, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT)
-) -> list[Float[Tensor, "3 64 64"]]:
+    run: Run | None, mode: str, azimuths: tuple[int, ...] = (FRONT_LEFT, BACK_RIGHT), size: int = 64
+) -> list[Float[Tensor, "3 {size} {size}"]]:
     """Pictures of a run's scene at 30 degrees of elevation; of one that ended empty the backdrop."""
     if run is None:
-        return [torch.full((3, 64, 64), BACKDROP) for _ in azimuths]
+        return [torch.full((3, size, size), BACKDROP) for _ in azimuths]
     scene = final_scene(run)
     assert isinstance(scene, Body)
     cameras = Cameras30().ring()[torch.tensor(azimuths)]
-    return list(look(scene, cameras, 64, mode))  # type: ignore[arg-type]
+    return list(look(scene, cameras, size, mode))  # type: ignore[arg-type]
 
 
 def compared(
     runs: Mapping[str, Sequence[Run | None]], scale: Scale, title: str, note: str,
-    seconds: Mapping[str, list[float]] | None = None,
+    seconds: Mapping[str, list[float]] | None = None, size: int = 64,
 ) -> Findings:  # fmt: skip
     """Retrieval in three render types, the Janus score and distance to the truth of each group of runs.
 
     Args:
         runs: for each group a run of each of `scale.cases`; None where the scene ended empty, which counts as a miss.
         seconds: what each run of a group took, for a column of its own.
+        size: of the picture's renders.
     """
     yardstick = Yardstick(scale.prompts, Evaluation())
     found, keys = {label: _means(group, scale, yardstick) for label, group in runs.items()}, (*MISSED, *THERE)
@@ -70,7 +71,7 @@ def compared(
         + "\n\nRuns whose scene ended empty count as misses in the columns of retrieval, kind and object; Janus score "
         f"and chamfer distance are of the scenes there are.{note}",
         values={**found, "truth": truth, **({} if seconds is None else {"seconds": dict(seconds)})},
-        picture=_sheet(runs),
+        picture=_sheet(runs, size),
     )
 
 
@@ -83,14 +84,14 @@ def _means(group: Sequence[Run | None], scale: Scale, yardstick: Yardstick) -> d
     return means(rows)
 
 
-def _sheet(runs: Mapping[str, Sequence[Run | None]]) -> UInt8[ndarray, "h w 3"]:
+def _sheet(runs: Mapping[str, Sequence[Run | None]], size: int) -> UInt8[ndarray, "h w 3"]:
     """Two views in three render types of one run of each group: of the prompt and seed that most groups have."""
     groups = list(runs.values())
     case = max(range(len(groups[0])), key=lambda i: sum(group[i] is not None for group in groups))
-    pictures = [p for group in groups for mode in MODES for p in rendered(group[case], mode)]
+    pictures = [p for group in groups for mode in MODES for p in rendered(group[case], mode, size=size)]
     names = [label + ("" if group[case] is not None else ", empty") for label, group in runs.items()]
     labels = [f"{name}, {mode}" for name in names for mode in MODES for _ in range(2)]
-    return labelled_sheet(torch.stack(pictures), labels, 6)
+    return labelled_sheet(torch.stack(pictures), labels, 6, scale=2 if size == 64 else 1)
 
 
 @torch.no_grad()
