@@ -12,7 +12,7 @@ from scorelift.core.cameras import Cameras
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.base import Terms
-from scorelift.distill.noise import DreamTime, Times, Trajectory
+from scorelift.distill.noise import DreamTime, Trajectory
 from scorelift.distill.sds import SDS
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
@@ -308,8 +308,8 @@ def test_a_twin_learns_at_the_scenes_level_or_at_its_own(prior, monkeypatch):
     monkeypatch.setattr(Twin, "loss", lambda twin, z, terms, level, noise: (
         heard.append(level.sigma_ve.tolist()), plain(twin, z, terms, level, noise))[1])  # fmt: skip
     way = Trajectory(levels=4, start=0.9)
-    for noise in (None, Times()):
-        loop = begun(prior, TwinConfig(noise=noise), way)
+    for along in (True, False):
+        loop = begun(prior, TwinConfig(along=along), way)
         loop.one_step()
         loop.close()
     first = float(way.sigmas(prior)[0])

@@ -38,7 +38,7 @@ def test_the_papers_numbers():
     twins = [s.distiller.twin.kind for s in (nerf, geometry, texture, refine)]
     assert twins == ["lora", "identity", "lora", "lora"]
     learned = [s.distiller.twin for s in (nerf, texture, refine)]
-    assert [(twin.noise, twin.rate) for twin in learned] == [(None, 1e-4)] * 3  # Algorithm 1: at the level itself
+    assert [(twin.along, twin.rate) for twin in learned] == [(True, 1e-4)] * 3  # Algorithm 1: at the level itself
     assert all(s.distiller.cfg_scale == 7.5 for s in recipe.stages().values())
     assert (recipe.prior, refine.prior) == ("sd21", "sdxl-refiner")
     for stage in recipe.stages().values():

@@ -31,8 +31,10 @@ class TwinConfig:
     "Of AdamW. ProlificDreamer: 1e-4, for Stable Diffusion."
     steps: int = 1
     "Twin's steps for each of the scene's."
-    noise: Times | None = Times()
-    "Levels it learns at, as ProlificDreamer's; None: the scene's own, as in DreamFlow's Algorithm 1."
+    noise: Times = Times()
+    "Levels it learns at, as ProlificDreamer's ..."
+    along: bool = False
+    "... unless it learns at the scene's own, as in DreamFlow's Algorithm 1."
 
     def __post_init__(self) -> None:
         check_choice("twin.kind", self.kind, ("lora", "identity", "none"))

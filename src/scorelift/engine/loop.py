@@ -174,8 +174,8 @@ class Loop:
             return None
         loss, z = 0.0, torch.cat([look.z for look in looks])
         for _ in range(self.twin.config.steps):
-            config, generator = self.twin.config, looks[-1].generator
-            level, noise = self._noise(config.noise or self.stage.noise, z, self.mine, progress, generator)
+            levels = self.stage.noise if self.twin.config.along else self.twin.config.noise
+            level, noise = self._noise(levels, z, self.mine, progress, looks[-1].generator)
             loss = self._as_memory_allows(lambda: self._lesson(looks, z, level, noise), between=False)  # noqa: B023
             self.team.average(self.twin.adapters.parameters())
             self.twin.optimizer.step()

@@ -82,7 +82,7 @@ def study(
         "sds": SDS(cfg_scale=cfg_scale, weighting="x0"),
         "sjc": SJC(cfg_scale=cfg_scale, weighting="uniform"),
         "vsd": VSD(cfg_scale=cfg_scale),
-        "apfo": APFO(cfg_scale=cfg_scale, twin=TwinConfig(noise=None)),
+        "apfo": APFO(cfg_scale=cfg_scale, twin=TwinConfig(along=True)),
         "jacobian": DiffusionLoss(cfg_scale=cfg_scale),
     }
     noises: dict[str, Sigmas | Times | Trajectory] = {

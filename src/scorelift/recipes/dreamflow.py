@@ -21,7 +21,7 @@ from .optimizers import AdamW
 
 # "16 levels of hash dictionaries of size 2^19 and feature dimension of 4"; empty cells are skipped as by threestudio
 FIELD = HashConfig(oriented=True, occupancy=32)
-LEARNED = TwinConfig(rate=1e-4, noise=None)  # "low-rank adapter", at each level's own noise; rate: ProlificDreamer's
+LEARNED = TwinConfig(rate=1e-4, along=True)  # "low-rank adapter", at each level's own noise; rate: ProlificDreamer's
 ITSELF = TwinConfig(kind="identity")
 
 
