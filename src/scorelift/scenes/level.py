@@ -47,9 +47,10 @@ def surface_density(
 @torch.no_grad()
 def empty_surface(field: Field) -> EmptySceneError:
     """The error of a scene without a surface."""
-    peak = float(density_grid(field, 32).max())
+    grid = density_grid(field, 32)
     return EmptySceneError(
-        f"export: the scene is empty, nothing in it stops half of the light (highest density {peak:.3g}). "
+        f"surface: the scene is empty, nothing in it stops half of the light (densities {grid.min():.3g} to "
+        f"{grid.max():.3g}; where light is half stopped is where the surface would be). "
         "Try another --seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
     )
 
