@@ -29,6 +29,10 @@ def test_the_numbers():
     assert coarse.shading.albedo_until * coarse.steps == 2000
     assert [s.optimizer.rate.at(0.5) for s in (coarse, fine)] == [1e-2, 1e-2]
     assert (recipe.prior, fine.prior) == ("if", "sd21-base")
+    drawn = fine.cameras.draw(2000, torch.Generator().manual_seed(0))
+    assert 29.9 < float(drawn.fovy_deg.min()) < 31
+    assert 44 < float(drawn.fovy_deg.max()) < 45.1
+    assert 43 < float(drawn.elevation_deg.max()) <= 45
 
 
 def test_the_small_preset_takes_the_embedded_prior_alone():

@@ -22,6 +22,7 @@ from .optimizers import Adam, AdamW
 FIELD = HashConfig(features=2, finest=4096, network_rate=1.0, occupancy=32)
 "Code: 16 levels of 2 features, 16 to 4096 cells. The bias of density is the paper's, as in `HashConfig`."
 CAMERAS = DreamFusionCameras(distance=(1.5, 2.0))  # code; what else is not said is DreamFusion's
+NEAR = replace(CAMERAS, elevation_deg=(-10.0, 45.0), even_area_share=0.0, focal=(1.207, 1.866))  # code: fov 30 to 45
 LIGHTS = DreamFusionLights(ambient=0.1)  # ours: DreamFusion's; theirs stay within 60 degrees of the camera
 
 
@@ -58,7 +59,7 @@ class Magic3D(Recipe):
         size=512,  # paper: 512 x 512
         noise=Times(low=Constant(0.02), high=Constant(0.5)),  # code
         distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code
-        cameras=CAMERAS,
+        cameras=NEAR,
         lights=LIGHTS,
         shading=ShadingSampler(albedo_until=0.0, shaded=0.75, textureless=0.5),
         penalties=Penalties(bending=Constant(10_000 / 64**2)),  # code: 10,000, against a sum over 64 x 64 latents
