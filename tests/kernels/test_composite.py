@@ -58,6 +58,14 @@ def test_gradients(generator):
     )
 
 
+def test_a_ray_of_huge_density_leaves_the_others_alone():
+    density = torch.cat([torch.full((4,), 1e20), torch.tensor([0.3, 0.4, 0.5, 0.6])])
+    ray = torch.tensor([0] * 4 + [1] * 4)
+    weights, _ = weights_packed(density, torch.ones(8), ray, 2)
+    torch.testing.assert_close(weights[4:], weights_dense(density[None, 4:], torch.ones(1, 4))[0])
+    torch.testing.assert_close(weights[:4], torch.tensor([1.0, 0, 0, 0]))
+
+
 def test_long_rays_keep_precision():
     n = 200_000
     density = torch.full((n,), 3.0)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from scorelift.core.cameras import Cameras
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.kernels.composite import weights_packed
-from scorelift.scenes import Environment, Volume, VoxelConfig, VoxelField, build_scene
+from scorelift.scenes import Environment, HashConfig, Volume, VoxelConfig, VoxelField, build_scene
 from scorelift.scenes.base import Render
 from scorelift.scenes.fields import box_span
 from scorelift.scenes.losses import (
@@ -196,6 +197,30 @@ def test_the_next_stage_takes_the_field_over():
     assert float((a == b).float().mean()) > 0.95
 
 
+def test_a_field_of_another_density_scale_keeps_its_densities():
+    first = build_scene(VoxelConfig(resolution=9, density_scale=30.0))
+    other = build_scene(VoxelConfig(resolution=9, density_scale=1.0, density_shift=-1.0), first)
+    wanted, got = (scene.field.activate(scene.field.raw()) for scene in (first, other))
+    assert float(wanted.max()) > 10
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", [{"density_bias": 1.0}, {"blob": 3.0}, {"extent": 2.0}])
+def test_networks_do_not_go_on_with_other_densities(change):
+    config = HashConfig(levels=2, log2_rows=8, finest=32, coarse_samples=8, environment=False)
+    with pytest.raises(ScoreliftError, match=rf"scene.{next(iter(change))}: expected .*to start from"):
+        build_scene(dataclasses.replace(config, **change), build_scene(config))
+
+
+def test_a_learned_background_goes_on():
+    first = build_scene(VoxelConfig(resolution=9, environment=True))
+    with torch.no_grad():
+        first.environment.colours.copy_(torch.randn_like(first.environment.colours))
+    again = build_scene(VoxelConfig(resolution=9, environment=True), first)
+    assert torch.equal(again.environment.colours, first.environment.colours)
+    assert build_scene(VoxelConfig(resolution=9), first).environment is None
+
+
 def test_a_learned_background_is_seen_and_trained():
     scene = build_scene(VoxelConfig(resolution=8, environment=True))
     assert isinstance(scene.environment, Environment)
@@ -303,6 +328,20 @@ def test_centre_depth_is_finite_and_prefers_the_middle():
     loss(thin).backward()
     grad = thin.field.density.grad[..., 0]
     assert float(grad[12, 12, 12]) < 0 < float(grad[12, 2, 12])  # descent fills the middle and clears the border
+
+
+def test_centre_depth_however_far_off_and_of_the_smallest_pictures():
+    depth, opacity = torch.zeros(1, 1, 9, 9), torch.ones(1, 1, 9, 9, requires_grad=True)
+    loss = centre_depth_loss(Render(rgb=depth, opacity=opacity, depth=depth + 1e3), far=0.0)
+    bare = torch.zeros(1, 1, 9, 9)
+    bare[..., 2:7, 2:7] = 1e3  # the middle a thousand units behind the border
+    worst = centre_depth_loss(Render(rgb=depth, opacity=torch.ones(1, 1, 9, 9), depth=bare), far=0.0)
+    assert float(worst) == pytest.approx(4e3 + math.log(4), rel=1e-4)
+    assert bool(torch.isfinite(loss))
+    small = torch.rand(1, 1, 3, 3)
+    assert bool(torch.isfinite(centre_depth_loss(Render(rgb=small, opacity=small, depth=small), far=2.0)))
+    with pytest.raises(ScoreliftError, match="3 x 3"):
+        centre_depth_loss(Render(*[small[..., :2, :2]] * 3), far=2.0)
 
 
 @pytest.mark.parametrize("bad", [{"resolution": 4}, {"step": 0.0}, {"density_scale": -1.0}, {"blob_sharpness": -1.0}])

@@ -12,7 +12,7 @@ import torch
 from ..core.errors import ScoreliftError, bad
 from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
 from ..recipes import Recipe, find_recipe
-from .job import Job
+from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
@@ -93,6 +93,8 @@ def generate(
     for stage in asked.stages().values():
         if stage.prior is not None:
             check_there(stage.prior)
+        else:
+            check_size(model, stage)
     if start is not None and run is None:
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
     if run is None and team.leads:

@@ -15,11 +15,12 @@ import torch
 from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
+from ..distill.similarity import Similarity
 from ..export.gltf import to_glb
 from ..export.pictures import preview
 from ..priors.base import Prior
 from ..priors.registry import load_prior
-from ..recipes.base import check_channels
+from ..recipes.base import Stage, check_channels
 from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
@@ -86,6 +87,7 @@ class Job:
         name, stage = self.stages[index]
         self._take_prior(stage.prior or self.recipe.prior)
         check_channels(name, stage.scene, self.prior.channels if self.prior.bound is None else 0)
+        check_size(self.prior, stage)
         torch.manual_seed(self.recipe.seed * 1009 + index)
         scene = build_scene(stage.scene, previous)
         if isinstance(scene, Volume) and scene.latent:
@@ -209,6 +211,12 @@ class Job:
             if found := {name: entry[name] for name in ("slices", "bands") if name in entry}:
                 shared[entry["stage"]] = found
         return {**facts, "portions_by_stage": shared} if shared else facts
+
+
+def check_size(prior: Prior, stage: Stage) -> None:
+    """Raise if a prior of pixels is asked of pictures in a stage whose size it does not take."""
+    if prior.bound is not None and not isinstance(stage.distiller, Similarity):
+        prior.check_size(stage.size, stage.size)
 
 
 def _short(value: Any) -> Any:

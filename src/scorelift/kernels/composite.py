@@ -14,6 +14,8 @@ from torch import Tensor
 
 SPENT = 1e-4
 "Share of light at which a ray ends: what lies behind is not seen."
+OPAQUE = 80.0
+"Optical thickness through which float32 sees nothing."
 BETA = 10.0
 "How much harder the emptiness loss punishes thin fog than thick."
 
@@ -34,8 +36,8 @@ def weights_packed(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Weights and transmittances of packed samples; `ray` is sorted and tells which ray each belongs to."""
     thickness = density * delta
-    total = torch.cumsum(thickness.double(), 0)
-    before = total - thickness
+    total = torch.cumsum(thickness.clamp_max(OPAQUE).double(), 0)  # all rays in one sum: none may drown the others
+    before = total - thickness.clamp_max(OPAQUE)
     count = torch.bincount(ray, minlength=rays)
     first = (torch.cumsum(count, 0) - count)[ray]
     transmittance = torch.exp(before[first] - before).to(density.dtype)

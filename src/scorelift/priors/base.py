@@ -46,9 +46,18 @@ class Condition:
 
     @staticmethod
     def cat(conditions: Sequence[Condition]) -> Condition:
-        """Rows of several conditions of the same prior, one after the other."""
+        """Rows of several conditions of the same prior, one after the other, shorter prompts lengthened by padding."""
+
+        def joined(parts: list[Tensor]) -> Tensor:
+            if parts[0].ndim > 1 and len({t.shape[1] for t in parts}) > 1:
+                longest = max(t.shape[1] for t in parts)
+                shapes = [(len(t), longest - t.shape[1], *t.shape[2:]) for t in parts]
+                flag = parts[0].dtype == torch.bool  # set where there is no word
+                parts = [torch.cat([t, t.new_full(s, flag)], 1) for t, s in zip(parts, shapes, strict=True)]
+            return torch.cat(parts)
+
         names = conditions[0].tensors
-        return Condition({name: torch.cat([c.tensors[name] for c in conditions]) for name in names})
+        return Condition({name: joined([c.tensors[name] for c in conditions]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,9 @@ class Prior(ABC):
         if n % self.views:
             raise bad("views", expected=f"a multiple of {self.views}, for {self.name} sees so many together", got=n,
                       remedy=f"Set the stage's views and cameras.group to {self.views}.")  # fmt: skip
+
+    def check_size(self, height: int, width: int) -> None:  # noqa: B027
+        """Raise unless the model takes z of this size."""
 
     def together(self, level: Level) -> Level:
         """Each group at the level of its first picture: a prior of several views was trained at one for all of them."""

@@ -98,16 +98,18 @@ class ToyboxRefiner(ToyPrior):
         super().__init__(net, tokenizer, known_words, view_words)
         self.sigma_range = net.config.sigma_range
 
+    def check_size(self, height: int, width: int) -> None:
+        stride = self.net.config.stride
+        if height % stride or width % stride:
+            raise bad("size", expected=f"height and width that are multiples of {stride}", got=f"{height} x {width}")
+
     def predict_x0(self, z_t: Float[Tensor, "b 3 h w"], level: Level, condition: Condition) -> Float[Tensor, "b 3 h w"]:
         """The estimate of the clean picture.
 
         Raises:
             ScoreliftError: for a size it cannot halve often enough, or more noise than it was trained at.
         """
-        stride, high = self.net.config.stride, self.sigma_range[1]
-        height, width = z_t.shape[-2:]
-        if height % stride or width % stride:
-            raise bad("size", expected=f"height and width that are multiples of {stride}", got=f"{height} x {width}")
+        high = self.sigma_range[1]
         noise = float(level.sigma_ve.max())
         if noise > high * 1.001:  # rounding of a level at the very end
             raise bad("noise", expected=f"sigma_ve of at most {high:g}, for that is what {self.name} was trained at",

@@ -73,10 +73,12 @@ class ToyPrior(Prior):
         return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
 
     def predict_x0(self, z_t: Tensor, level: Level, condition: Condition) -> Tensor:
+        self.check_size(*z_t.shape[-2:])
         t = condition.tensors
         text = TextFeatures(t["tokens"], t["pooled"], t["padding"])
         y = z_t / level.alpha_t.to(z_t).view(-1, 1, 1, 1)
-        return self.net(y, level.sigma_ve.to(z_t), text)
+        own = t["pooled"].dtype  # the network's, whatever z comes in
+        return self.net(y.to(own), level.sigma_ve.to(own), text).to(z_t.dtype)
 
 
 class ToyboxPrior(ToyPrior):
@@ -86,6 +88,11 @@ class ToyboxPrior(ToyPrior):
     sizes = (64, 32)
     sigma_range = (0.02, 80.0)
     net: Pyramid
+
+    def check_size(self, height: int, width: int) -> None:
+        if height != width or height not in self.sizes:
+            raise bad("size", expected=" or ".join(f"{n} x {n}" for n in sorted(self.sizes)), got=f"{height} x {width}",
+                      remedy=f"That is what {self.name} was trained at.")  # fmt: skip
 
 
 def weights_path(name: str = WEIGHTS) -> Path:

@@ -43,6 +43,8 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
     start = previous if isinstance(previous, Volume) else None
     if start is None and previous is not None:
         raise bad("scene", expected="a volume to start from", got=type(previous).__name__)
+    if start is not None:
+        _check_density(config, start.field)
     field, sky = _field(config, start.field if start else None), _sky(config, start)
     return Volume(field, sky, config.environment_rate)
 
@@ -63,6 +65,17 @@ def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
         )
         mesh.distance.data.copy_(distance)
     return mesh
+
+
+def _check_density(config: FieldConfig, previous: Field) -> None:
+    """Raise where a network's numbers would mean other densities than they did."""
+    before = getattr(previous, "config", None)
+    if isinstance(config, VoxelConfig) or type(before) is not type(config):
+        return
+    for name in ("extent", "density_bias", "blob", "blob_radius", "blob_width"):
+        if getattr(config, name, None) != getattr(before, name, None):
+            raise bad(f"scene.{name}", expected=f"{getattr(before, name)}, as in the scene to start from",
+                      got=getattr(config, name))  # fmt: skip
 
 
 def _field(config: FieldConfig, previous: Field | None) -> Field:
@@ -88,9 +101,9 @@ def _field(config: FieldConfig, previous: Field | None) -> Field:
 def _sky(config: FieldConfig, previous: Scene | None) -> nn.Module | None:
     if not config.environment:
         return None
-    if isinstance(config, VoxelConfig):
-        return Environment(latent=config.latent)
-    sky, before = Sky(config.environment_width), getattr(previous, "environment", None)
-    if isinstance(before, Sky):
+    before = getattr(previous, "environment", None)
+    sky: Environment | Sky
+    sky = Environment(latent=config.latent) if isinstance(config, VoxelConfig) else Sky(config.environment_width)
+    if isinstance(before, type(sky)) and getattr(before, "latent", 0) == getattr(sky, "latent", 0):
         sky.load_state_dict(before.state_dict())
     return sky

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import ScoreliftError
+from ..core.errors import ScoreliftError, bad
 from .base import Render
 from .mesh_losses import laplacian_loss, normal_consistency_loss
 
@@ -72,9 +74,13 @@ def centre_depth_loss(render: Render, far: float, box: float = 0.5, steepness: f
         raise ScoreliftError("centre_depth: this scene has no depth, so the loss does not apply to it.")
     depth = render.depth * render.opacity + far * (1 - render.opacity)
     height, width = depth.shape[-2:]
-    top, left = round(height * (1 - box) / 2), round(width * (1 - box) / 2)
+    if min(height, width) < 3:
+        raise bad("centre_depth", expected="pictures of 3 x 3 or more, which have a middle and a border",
+                  got=f"{height} x {width}")  # fmt: skip
+    top, left = (max(round(side * (1 - box) / 2), 1) for side in (height, width))
     middle = depth[..., top : height - top, left : width - left]
     outside = depth[0, 0].numel() - middle[0, 0].numel()
     border = (depth.sum((1, 2, 3)) - middle.sum((1, 2, 3))) / outside
-    nearer = F.softplus(border - middle.mean((1, 2, 3)), beta=steepness)
-    return -nearer.log().mean()
+    pull = steepness * (border - middle.mean((1, 2, 3)))
+    small = F.softplus(pull.clamp_min(-20)).log() + (pull + 20).clamp_max(0)  # log softplus x is x far below 0
+    return (math.log(steepness) - small).mean()

@@ -99,8 +99,7 @@ class NetworkField(Field):
     @torch.no_grad()
     def voxels(self, resolution: int) -> VoxelField:
         """Its values on a grid, which is much quicker to look at; for fields within the unit ball."""
-        scale = 30.0
-        field = VoxelField(VoxelConfig(resolution=resolution, density_scale=scale, prune_alpha=1e-3))
+        field = VoxelField(VoxelConfig(resolution=resolution, density_scale=30.0, prune_alpha=1e-3))
         axis = torch.linspace(-1, 1, resolution, device=next(self.parameters()).device)
         grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
         densities, albedos = [], []
@@ -108,8 +107,7 @@ class NetworkField(Field):
             raw = self.raw(xyz)
             densities.append(self.density_of(raw[:, 0], xyz))
             albedos.append(raw[:, 1:])
-        soft = (torch.cat(densities) / scale).clamp(1e-5, 1e3)
-        field.density.copy_((soft + torch.log(-torch.expm1(-soft))).view_as(field.density))
+        field.density.copy_(field.raw_of(torch.cat(densities)).view_as(field.density))
         field.albedo.copy_(torch.cat(albedos).view_as(field.albedo))
         field.update(0, 1.0)
         return field

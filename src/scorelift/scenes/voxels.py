@@ -150,7 +150,10 @@ class VoxelField(Field):
             volume = F.interpolate(grid.permute(3, 0, 1, 2)[None], size, mode="trilinear", align_corners=True)
             return volume[0].permute(1, 2, 3, 0)
 
-        self.density.copy_(resize(other.raw()) - self.config.density_shift)
+        raw = resize(other.raw())
+        if other.config.density_scale != self.config.density_scale:
+            raw = self.raw_of(other.activate(raw))
+        self.density.copy_(raw - self.config.density_shift)
         self.albedo.copy_(resize(other.albedo))
         self._renew_occupancy()
 
@@ -167,6 +170,11 @@ class VoxelField(Field):
     def activate(self, raw: Tensor) -> Tensor:
         """Density of an interpolated raw value."""
         return self.config.density_scale * F.softplus(raw)
+
+    def raw_of(self, density: Tensor) -> Tensor:
+        """Raw values of densities, the inverse of `activate`; at least -11.5."""
+        soft = (density / self.config.density_scale).clamp(1e-5, 1e3)
+        return soft + torch.log(-torch.expm1(-soft))
 
     def normal_grid(self) -> Float[Tensor, "x y z 3"]:
         """Unit normals at the voxels."""
