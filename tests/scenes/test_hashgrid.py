@@ -6,11 +6,11 @@ import torch
 
 from scorelift.core.camera_samplers import RingSampler
 from scorelift.core.cameras import Cameras
-from scorelift.core.config import from_json, to_json
+from scorelift.core.config import from_json, parts_of, to_json
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.core.schedules import Constant, Ramp
-from scorelift.recipes.base import PARTS, Stage
+from scorelift.recipes import Stage
 from scorelift.recipes.optimizers import AdamW
 from scorelift.scenes import HashConfig, HashField, MLPConfig, Volume, build_scene
 from scorelift.scenes.hashgrid import band_weights
@@ -186,7 +186,7 @@ def test_empty_cells_are_skipped():
 
 def test_a_stage_with_it_can_be_written_down():
     stage = Stage(steps=3, scene=replace(SMALL, bands=Ramp(0.25, 1.0, until=0.5)), optimizer=AdamW())
-    assert from_json(to_json(stage), PARTS) == stage
+    assert from_json(to_json(stage), parts_of(Stage)) == stage
 
 
 @pytest.mark.parametrize("bad", [{"levels": 0}, {"finest": 2}, {"blob_radius": 0.0}, {"table_spread": -1.0}])

@@ -90,7 +90,7 @@ def _dispatch(argv: list[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM."""
     # Before torch is loaded: its idle threads are not to keep the renderer's from their cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its remarks on parts that are not used here
@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
-    except KeyboardInterrupt:
-        print("\nscorelift: stopped. The same command with --resume continues from what is saved.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        resumes = words[0] in ("generate", "canvas")
+        again = " The same command with --resume continues from what is saved." if resumes else ""
+        print(f"\nscorelift: stopped.{again}", file=sys.stderr)
+        return 143 if type(stop).__name__ == "Terminated" else 130
     return 0

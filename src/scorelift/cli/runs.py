@@ -11,11 +11,13 @@ from tyro.conf import AvoidSubcommands, Positional
 
 from ..core.errors import bad
 from .options import FLAT, MODEL, call
+from .resuming import check_same
 
 
 def generate(argv: Sequence[str]) -> None:
     """Turn a sentence into a textured 3-D asset."""
     from ..engine.generate import generate as run_it
+    from ..engine.run import run_folder
     from ..recipes import find_recipe
 
     name, preset = peek(argv, "--recipe") or "quick", peek(argv, "--preset")
@@ -45,10 +47,13 @@ def generate(argv: Sequence[str]) -> None:
             steps: Steps of each stage; schedules scale along.
             start: Another run, whose final scene this one begins with.
             device: Where to compute.
-            resume: Continue the run in the folder.
+            resume: Continue the run in the folder, with the settings it was begun with.
             quiet: Print nothing but errors.
             settings: Every field of the recipe.
         """
+        if resume:
+            asked = settings if steps is None else settings.with_steps(steps)
+            check_same(run_folder(prompt, asked, out), asked, find_recipe(name), argv)
         run = run_it(
             prompt, out=out, recipe=settings, steps=steps, start=start, device=device, resume=resume, quiet=quiet
         )  # fmt: skip
@@ -83,12 +88,17 @@ def canvas(
         resume: Continue the run in the folder.
         quiet: Print nothing but errors.
     """
+    from dataclasses import replace
+
     from ..engine.generate import generate as run_it
     from ..engine.run import slug
     from ..recipes.canvas import study
 
     recipe = study(distiller, noise, cfg, kind=kind, pictures=pictures, steps=steps, size=size)
     where = out or Path("runs") / f"canvas-{slug(prompt)}-{seed}"
+    if resume:
+        asked = replace(recipe, prior=prior, seed=seed)
+        check_same(where, asked, study("sds", "annealed", 3.0), ())
     run = run_it(prompt, out=where, recipe=recipe, prior=prior, seed=seed, resume=resume, quiet=quiet)
     if not quiet:
         _report(run)

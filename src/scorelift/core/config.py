@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from .errors import bad
 
@@ -24,6 +24,36 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def parts_of(*roots: type) -> dict[type, None]:
+    """Configuration classes, and those that their fields may hold, in the order they are met."""
+    found: dict[type, None] = {}
+
+    def visit(kind: Any) -> None:
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind not in found:
+            found[kind] = None
+            for hint in get_type_hints(kind).values():
+                visit(hint)
+        for inner in get_args(kind):
+            visit(inner)
+
+    for root in roots:
+        visit(root)
+    return found
+
+
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    """The values of a configuration by their dotted names, as options have them.
+
+    >>> leaves({"type": "A", "seed": 0, "field": {"type": "B", "steps": 3}})
+    {'type': 'A', 'seed': 0, 'field.type': 'B', 'field.steps': 3}
+    """
+    value = to_json(value)
+    if not isinstance(value, dict):
+        return {name: value}
+    inner = (leaves(item, f"{name}.{key}" if name else key) for key, item in value.items())
+    return {key: item for part in inner for key, item in part.items()}
+
+
 def from_json(value: Any, classes: Iterable[type]) -> Any:
     """Rebuild what `to_json` wrote; lists become tuples.
 
@@ -40,7 +70,8 @@ def from_json(value: Any, classes: Iterable[type]) -> Any:
         if "type" not in item:
             return {key: rebuild(part) for key, part in item.items()}
         if item["type"] not in known:
-            raise bad("configuration", expected=f"one of {', '.join(known)}", got=item["type"])
+            raise bad("configuration", expected=f"one of {', '.join(known)}", got=item["type"],
+                      remedy="A class of your own is made known by scorelift.recipes.register.")  # fmt: skip
         cls = known[item["type"]]
         fields = {field.name for field in dataclasses.fields(cls)}
         given = {key: rebuild(part) for key, part in item.items() if key != "type"}

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
+from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
-from ..recipes import Recipe, find_recipe
+from ..recipes import Recipe, find_recipe, recipe_from_json
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
-from .run import Run, slug, start_scene
+from .run import Run, run_folder, start_scene
 from .team import Team
 
 
@@ -35,13 +36,28 @@ def pick_device(name: str) -> str:
     return name
 
 
+def check_asked(prompt: Any, recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> None:
+    """Raise for what is not of its kind."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+    for name, number in (("steps", steps), ("seed", seed)):
+        if number is not None and not isinstance(number, int):
+            raise bad(name, expected="a whole number", got=number)
+    if not isinstance(recipe, str | Recipe):
+        raise bad("recipe", expected="a name or a Recipe", got=recipe, remedy="A class is called first: Quick().")
+    if preset is not None and isinstance(recipe, Recipe):
+        raise bad("preset", expected="None, for the recipe is given whole", got=preset)
+    if not isinstance(prior, str | Path | None):
+        raise bad("prior", expected="a name, a folder or a weights file", got=type(prior).__name__)
+
+
 def generate(
     prompt: str,
     *,
     out: str | Path | None = None,
     recipe: str | Recipe = "quick",
     preset: str | None = None,
-    prior: str | None = None,
+    prior: str | Path | None = None,
     steps: int | None = None,
     seed: int | None = None,
     start: str | Path | None = None,
@@ -68,16 +84,15 @@ def generate(
         ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory. Nothing of another
             run is touched.
     """
-    if not prompt.strip():
-        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+    check_asked(prompt, recipe, preset, prior, steps, seed)
     where = pick_device(device)
     team = Team.join(where)
     plan = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe
     if steps is not None:
         plan = plan.with_steps(steps)
-    changes: dict[str, Any] = {k: v for k, v in (("prior", prior), ("seed", seed)) if v is not None}
+    changes: dict[str, Any] = {k: v for k, v in (("prior", prior and str(prior)), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
-    path = Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{plan.seed}"
+    path = run_folder(prompt, plan, out)
     run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
@@ -97,12 +112,19 @@ def generate(
             check_size(model, stage)
     if start is not None and run is None:
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
-    if run is None and team.leads:
+    fresh = run is None
+    if fresh and team.leads:
+        recipe_from_json(to_json(plan))  # told now if it cannot be read again
         run = Run.create(path, prompt, plan, start=start)
     team.wait()
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
     del model  # the job lets go of it when a stage has another
-    return job.go()
+    try:
+        return job.go()
+    except BaseException:
+        if fresh and team.leads:
+            job.run.forget()
+        raise
 
 
 def _foretell(recipe: Recipe, prompt: str) -> None:

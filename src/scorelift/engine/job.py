@@ -72,6 +72,8 @@ class Job:
         """The scene before the stage to run, that stage's index, and its state if it was begun."""
         found = self.run.latest_checkpoint()
         if found is None:
+            if self.team.leads:
+                self.run.rewind_log(-1, 0)
             start = self.run.config.get("start")
             scene = start_scene(Run.open(Path(start)), self.recipe) if start else None
             return scene, 0, None
@@ -119,7 +121,7 @@ class Job:
                         saved = now
                     if interrupt.asked:
                         progress.close()
-                        raise KeyboardInterrupt
+                        raise interrupt.error()
                     if now - shown > PREVIEW_S and self.team.leads:
                         with suppress(torch.OutOfMemoryError):  # nobody needs it
                             write_live(self.run.path, scene, self.recipe.finish)

@@ -232,4 +232,4 @@ class Loop:
     def _check(self, what: str, tensor: Tensor) -> None:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick and tells nearly always
             raise ScoreliftError(f"stage {self.name}, step {self.step}: {what} is not finite. Lower the learning rate "
-                                 "(--STAGE.optimizer.rate.value) or the guidance.")  # fmt: skip
+                                 f"(--{self.name}.optimizer.rate) or the guidance.")  # fmt: skip

@@ -120,7 +120,7 @@ def load_asset(run: Run) -> Asset:
     return from_glb(source.read_bytes())
 
 
-def export_run(run: Run, form: str, out: Path | None = None) -> list[Path]:
+def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) -> list[Path]:
     """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
 
     Raises:
@@ -128,6 +128,8 @@ def export_run(run: Run, form: str, out: Path | None = None) -> list[Path]:
     """
     if form not in FORMATS:
         raise bad("format", expected=f"one of {', '.join(FORMATS)}", got=form)
+    run = run if isinstance(run, Run) else Run.open(run)
+    out = None if out is None else Path(out)
     asset = load_asset(run)
     folder = run.path if out is None else out.parent
     stem = "asset" if out is None else out.stem

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def slug(prompt: str, limit: int = 60) -> str:
     )
 
 
+def run_folder(prompt: str, recipe: Recipe, out: str | Path | None) -> Path:
+    """Where a run goes; default: runs/<prompt>-<seed>."""
+    return Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{recipe.seed}"
+
+
 class Run:
     """One run's folder."""
 
@@ -52,9 +58,11 @@ class Run:
         if path.exists() and not path.is_dir():
             raise bad("out", expected="a folder", got=str(path), remedy="A file of that name is in the way.")
         if path.is_dir() and any(path.iterdir()):
-            held = "another run" if (path / "config.json").exists() else "other files"
-            raise bad("out", expected="a new or empty folder", got=f"{path}, which holds {held}",
-                      remedy="Add --resume to continue that run, or choose another --out.")  # fmt: skip
+            run = (path / "config.json").exists()
+            remedy = "Add --resume to continue that run with its own settings, or choose another --out."
+            raise bad("out", expected="a new or empty folder",
+                      got=f"{path}, which holds {'another run' if run else 'other files'}",
+                      remedy=remedy if run else "Choose another --out.")  # fmt: skip
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             write_json(path / "config.json", config)
@@ -63,12 +71,13 @@ class Run:
         return Run(path, config)
 
     @staticmethod
-    def open(path: Path) -> Run:
+    def open(path: str | Path) -> Run:
         """Open an existing run.
 
         Raises:
             ScoreliftError: if the folder is not one.
         """
+        path = Path(path)
         try:
             config = json.loads((path / "config.json").read_text())
             if not (isinstance(config, dict) and {"prompt", "recipe"} <= config.keys()):
@@ -80,6 +89,19 @@ class Run:
                 "run", expected="a readable config.json", got=f"{path / 'config.json'}, which is damaged"
             ) from error
         return Run(path, config)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.prompt!r})"
+
+    def forget(self) -> None:
+        """Remove the folder of a run that failed before it kept anything, so that it is in nobody's way."""
+        if self.checkpoints() or self.read_log():
+            return
+        for name in ("config.json", "log.jsonl", "live.png"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's files
+            (self.path / "checkpoints").rmdir()
+            self.path.rmdir()
 
     @property
     def prompt(self) -> str:

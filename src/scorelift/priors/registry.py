@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
+import torch
+
 from ..core.errors import ScoreliftError, bad
 from ..core.files import weights_format
 from .base import Prior
@@ -18,7 +20,7 @@ EMBEDDED = ToyboxPrior.name
 REFINER = ToyboxRefiner.name
 
 
-def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = None) -> Prior:
+def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | None = None) -> Prior:
     """Load a prior.
 
     Args:
@@ -30,6 +32,9 @@ def load_prior(name: str, device: str = "cpu", options: ModelOptions | None = No
     Raises:
         ScoreliftError: for an unknown name, a model that is not on this machine, or a damaged one.
     """
+    name = str(name)
+    if str(device).startswith("cuda") and not torch.cuda.is_available():
+        raise bad("device", expected="a CUDA device that torch can see", got="none", remedy="Use device cpu.")
     if name == EMBEDDED:
         return load_toybox(device=device)
     if name == REFINER:

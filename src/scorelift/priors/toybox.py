@@ -77,8 +77,8 @@ class ToyPrior(Prior):
         t = condition.tensors
         text = TextFeatures(t["tokens"], t["pooled"], t["padding"])
         y = z_t / level.alpha_t.to(z_t).view(-1, 1, 1, 1)
-        own = t["pooled"].dtype  # the network's, whatever z comes in
-        return self.net(y.to(own), level.sigma_ve.to(own), text).to(z_t.dtype)
+        own = t["pooled"]  # of the network's precision, whatever z comes in
+        return self.net(y.to(own.dtype), level.sigma_ve.to(own), text).to(z_t.dtype)
 
 
 class ToyboxPrior(ToyPrior):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from ..core.config import from_json
+from ..core.config import from_json, parts_of
 from ..core.errors import check_choice
-from .base import PARTS, Recipe, Stage
+from .base import Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
@@ -22,9 +22,12 @@ RECIPES: dict[str, type[Recipe]] = {
     )
 }  # fmt: skip
 
+Kind = TypeVar("Kind", bound=type)
+
 __all__ = [
     "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "Magic3D", "ProlificDreamer", "Quick",
-    "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe", "recipe_from_json",
+    "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
+    "recipe_from_json", "register",
 ]  # fmt: skip
 
 
@@ -39,6 +42,25 @@ def find_recipe(name: str, preset: str | None = None) -> Recipe:
     return cls() if preset is None else cls.preset(preset)
 
 
+_PARTS: list[type] = []
+
+
+def register(cls: Kind) -> Kind:
+    """Make a recipe, or a part of one (a distiller, a noise, a scene ...), known to saved runs; also as a decorator.
+
+    A recipe is then found by its name, too. What the fields of registered classes may hold is known with them.
+    """
+    if issubclass(cls, Recipe):
+        RECIPES[cls.name] = cls
+    elif cls not in _PARTS:
+        _PARTS.append(cls)
+    return cls
+
+
 def recipe_from_json(value: Any) -> Recipe:
-    """The recipe a run was made with, from its config.json."""
-    return from_json(value, (*PARTS, *RECIPES.values()))
+    """The recipe a run was made with, from its config.json.
+
+    Raises:
+        ScoreliftError: if it names what nobody registered.
+    """
+    return from_json(value, parts_of(*RECIPES.values(), *_PARTS))

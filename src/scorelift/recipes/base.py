@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..core.camera_samplers import (
     FRAME,
@@ -17,18 +17,17 @@ from ..core.camera_samplers import (
 from ..core.cameras import Cameras
 from ..core.errors import bad, check_choice, check_positive
 from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
-from ..core.schedules import Constant, Ramp, Schedule, Steps, WarmupCosine
+from ..core.schedules import Constant, Ramp, Schedule
 from ..distill.baselines import DiffusionLoss
-from ..distill.noise import DreamTime, Noise, Sigmas, Times, Trajectory
+from ..distill.noise import Noise, Times, Trajectory
 from ..distill.prompts import Choice, Place
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.sjc import SJC
-from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO, VSD
 from ..priors.options import ModelOptions
-from ..scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, SceneConfig, VoxelConfig
-from .optimizers import Adam, Adamax, AdamW, Optimizer, Shampoo
+from ..scenes import SceneConfig, VoxelConfig
+from .optimizers import Adam, Optimizer
 
 UNLIT = ShadingSampler(shaded=0.0)
 LIT = ShadingSampler(albedo_until=0.0, shaded=1.0, textureless=0.0)
@@ -230,13 +229,3 @@ def check_channels(stage: str, scene: SceneConfig, channels: int) -> None:
         knows = f"{channels}, the channels of the prior's latents" if channels else "0, for the prior works on pixels"
         raise bad(f"{stage}.scene.latent", expected=knows, got=latent,
                   remedy=f"Leave it out: with --{stage}.latent it is set by the prior.")  # fmt: skip
-
-
-PARTS: tuple[type[Any], ...] = (
-    Penalties, Prompting, Stage, Finish, ModelOptions, Times, DreamTime, Sigmas, Trajectory,
-    SDS, SJC, VSD, APFO, TwinConfig, DiffusionLoss, Similarity, Adam, Adamax, AdamW, Shampoo,
-    OrbitSampler, DreamFusionCameras, HemisphereSampler, RingSampler, LightSampler, DreamFusionLights,
-    BackdropSampler, ShadingSampler, VoxelConfig, MLPConfig, HashConfig, MeshConfig, CanvasConfig,
-    Constant, Ramp, Steps, WarmupCosine,
-)  # fmt: skip
-"""Classes a saved configuration may name."""

@@ -51,7 +51,8 @@ def empty_surface(field: Field) -> EmptySceneError:
     return EmptySceneError(
         f"surface: the scene is empty, nothing in it stops half of the light (densities {grid.min():.3g} to "
         f"{grid.max():.3g}; where light is half stopped is where the surface would be). "
-        "Try another --seed, more --steps, or weaker emptiness and opacity penalties. The checkpoints are kept."
+        "Try another --seed, more --steps, or weaker emptiness and opacity penalties, in another --out. "
+        "The checkpoints are kept."
     )
 
 

@@ -1,0 +1,140 @@
+"""Runs that stop, and what is asked of them afterwards."""
+
+import dataclasses
+import json
+import signal
+
+import pytest
+
+import scorelift
+from scorelift.cli import main
+from scorelift.core.errors import ScoreliftError
+from scorelift.distill.sds import SDS
+from scorelift.engine.generate import check_asked
+from scorelift.engine.interrupt import Terminated
+from scorelift.engine.loop import Loop
+from scorelift.recipes import find_recipe, recipe_from_json, register
+from scorelift.recipes.canvas import study
+
+PROMPT = "a red mushroom"
+SMALL = study("sds", "annealed", 3.0, pictures=1, steps=3, size=32)
+
+
+def canvas(out, *words):
+    return main(["canvas", PROMPT, "--pictures", "1", "--size", "32", "--quiet", "--out", str(out), *words])
+
+
+def stop_at(monkeypatch, step, error):
+    take = Loop.one_step
+
+    def one_step(loop):
+        if loop.step == step:
+            raise error
+        return take(loop)
+
+    monkeypatch.setattr(Loop, "one_step", one_step)
+
+
+def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, MemoryError("killed"))  # nobody's error: nothing is saved
+        with pytest.raises(MemoryError):
+            scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True)
+    assert not list((tmp_path / "r" / "checkpoints").iterdir())
+    run = scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True, resume=True)
+    assert [entry["step"] for entry in run.read_log()] == [1, 2, 3]
+
+
+def test_a_run_that_fails_at_once_is_in_nobodys_way(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0, ScoreliftError("no."))
+        with pytest.raises(ScoreliftError, match="no"):
+            scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True)
+    assert not (tmp_path / "r").exists()
+    assert scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True).finished
+
+
+def test_sigterm_saves_as_ctrl_c_does(tmp_path, monkeypatch, capsys):
+    before, take = signal.getsignal(signal.SIGTERM), Loop.one_step
+
+    def one_step(loop):
+        if loop.step == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return take(loop)
+
+    monkeypatch.setattr(Loop, "one_step", one_step)
+    assert canvas(tmp_path / "r", "--steps", "4") == 143
+    assert "--resume" in capsys.readouterr().err
+    assert [p.name[-19:] for p in (tmp_path / "r" / "checkpoints").iterdir()] == ["0000002.safetensors"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert issubclass(Terminated, KeyboardInterrupt)
+    assert canvas(tmp_path / "r", "--steps", "4", "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--steps", "9"], "picture.steps: expected 3, with which the run"),
+        (["--seed", "5"], "seed: expected 0, with which the run"),
+        (["--distiller", "vsd"], "picture.distiller: expected SDS, with which the run"),
+    ],
+)
+def test_a_canvas_is_not_resumed_with_other_settings(tmp_path, capsys, words, told):
+    assert canvas(tmp_path / "r", "--steps", "3") == 0
+    assert canvas(tmp_path / "r", "--steps", "3", "--resume") == 0
+    steps = [] if "--steps" in words else ["--steps", "3"]
+    assert canvas(tmp_path / "r", *steps, *words, "--resume") == 2
+    assert told in capsys.readouterr().err
+
+
+def test_nor_is_a_run(tmp_path, capsys):
+    recipe = dataclasses.replace(find_recipe("sjc", "small"), seed=3).with_steps(2)
+    run = scorelift.engine.run.Run.create(tmp_path / "r", PROMPT, recipe)
+
+    def resume(*words):
+        assert main(["generate", PROMPT, "--out", str(run.path), "--resume", "--quiet", *words]) == 2
+        return capsys.readouterr().err
+
+    assert "recipe: expected ScoreJacobianChaining, with which" in resume("--recipe", "dreamfusion")
+    assert "seed: expected 3, with which" in resume("--recipe", "sjc", "--preset", "small", "--seed", "0")
+    assert "field.steps: expected 2, with which" in resume("--recipe", "sjc", "--preset", "small")
+    assert "field.size: expected 64" in resume("--recipe", "sjc", "--field.size", "32")
+    assert resume("--recipe", "sjc", "--prior", "nowhere").startswith("scorelift: prior: expected toybox, with which")
+
+
+def test_a_class_of_ones_own_is_read_again_once_registered(tmp_path):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Calm(SDS):
+        """Half as strong."""
+
+        share: float = 0.5
+
+        def __call__(self, *args):
+            distilled = super().__call__(*args)
+            return dataclasses.replace(distilled, gradient=self.share * distilled.gradient)
+
+    own = SMALL.with_stages({"picture": dataclasses.replace(SMALL.picture, distiller=Calm())})
+    with pytest.raises(ScoreliftError, match=r"got Calm\. .*scorelift\.recipes\.register"):
+        scorelift.generate(PROMPT, recipe=own, out=tmp_path / "r", quiet=True)
+    assert not (tmp_path / "r").exists()
+    register(Calm)
+    run = scorelift.generate(PROMPT, recipe=own, out=tmp_path / "r", quiet=True)
+    assert recipe_from_json(json.loads((run.path / "config.json").read_text())["recipe"]).picture.distiller == Calm()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"prompt": None}, "prompt: expected a sentence"),
+        ({"steps": "3"}, "steps: expected a whole number"),
+        ({"seed": 1.5}, "seed: expected a whole number"),
+        ({"recipe": type(SMALL)}, "recipe: expected a name or a Recipe"),
+        ({"recipe": SMALL, "preset": "small"}, "preset: expected None"),
+        ({"prior": object()}, "prior: expected a name, a folder"),
+    ],
+)
+def test_what_is_not_of_its_kind_is_told(given, told):
+    usual = {"prompt": PROMPT, "recipe": "quick", "preset": None, "prior": None, "steps": None, "seed": None}
+    check_asked(**usual)
+    with pytest.raises(ScoreliftError, match=told):
+        check_asked(**{**usual, **given})
