@@ -1,7 +1,17 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from scorelift.core.cameras import orbit
+from scorelift.core.diffusion import Level
+from scorelift.distill.base import Terms
 from scorelift.distill.prompts import ViewPrompts
+from scorelift.distill.sds import SDS
+from scorelift.distill.sjc import SJC
+from scorelift.distill.twin import TwinConfig
+from scorelift.distill.vsd import APFO, VSD
+from scorelift.priors.analytic import GaussianPrior
 from scorelift.priors.base import Condition, Prior, ViewWords
 
 
@@ -127,3 +137,21 @@ def test_a_phrase_for_both_sides_opposes_neither():
     terms = ViewPrompts(Spelling(ViewWords()), "x").terms(cameras((0, 90), (0, 270), (0, 0)))
     side = dict(zip(("front", "side", "back"), (a for _, a in terms.opposed), strict=True))["side"]
     torch.testing.assert_close(side, torch.tensor([0.0, 0.0, 0.5]), atol=1e-6, rtol=0)
+
+
+IDENTITY = TwinConfig(kind="identity")
+METHODS = (SDS(), SJC(), VSD(twin=IDENTITY), APFO(twin=IDENTITY))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_every_distiller_pushes_opposed_views_away(method):
+    """Of two numbers the prompt says (1, 0), another view (0, 1): D = (1, 0) / 2 and (0, 1) / 2, guidance doubles."""
+    said, other, nothing = (torch.tensor(x).view(2, 1, 1) for x in ([1.0, 0.0], [0.0, 1.0], [0.0, 0.0]))
+    prior = GaussianPrior(said, 1.0, unconditional=nothing)
+    full, uncond = prior.encode_prompts(["x"]), prior.encode_prompts([""])
+    terms = Terms(full, full, uncond, opposed=((Condition({"mean": other[None]}), torch.tensor([0.5])),))
+    level = replace(Level.vp(torch.ones(1)), decay=torch.ones(1))
+    z = torch.zeros(1, 2, 1, 1)
+    for strength, pushed in ((0.0, 0.0), (0.8, -0.4)):
+        x0 = replace(method, cfg_scale=2.0, perp_neg=strength)(prior, z, terms, level, torch.zeros_like(z)).x0
+        torch.testing.assert_close(x0.flatten(), torch.tensor([1.0, pushed]))

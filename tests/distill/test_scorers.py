@@ -36,6 +36,14 @@ def test_a_clip_model_scores(tiny_clip):
     torch.testing.assert_close(texts.norm(dim=-1), torch.ones(2))
 
 
+def test_a_clip_sees_what_its_own_processor_shows_it(tiny_clip):
+    processor = pytest.importorskip("transformers").CLIPImageProcessor
+    scorer, rgb = ClipScorer(str(tiny_clip)), torch.rand(2, 3, 32, 32)
+    shown = processor(do_resize=False, do_center_crop=False, do_rescale=False)(list(rgb), return_tensors="pt")
+    features = scorer.model.visual_projection(scorer.model.vision_model(**shown).pooler_output)
+    torch.testing.assert_close(scorer.embed_pictures(rgb), torch.nn.functional.normalize(features, dim=-1))
+
+
 def test_no_such_clip(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(ScoreliftError, match="CLIP model's hub id or folder"):

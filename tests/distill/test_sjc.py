@@ -95,14 +95,14 @@ def test_claim_1_it_is_the_gradient_of_a_lower_bound(generator):
         torch.testing.assert_close(score.flatten(), torch.stack(numeric), atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("curve", ["log", "karras"])
-def test_noise_falls_along_its_curve(curve, generator):
-    noise = Sigmas(high=10.0, low=0.1, curve=curve)
+@pytest.mark.parametrize(("curve", "rho"), [("log", 7.0), ("karras", 7.0), ("karras", 3.0)])
+def test_noise_falls_along_its_curve(curve, rho, generator):
+    noise = Sigmas(high=10.0, low=0.1, curve=curve, rho=rho)
     at = [noise.at(p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert at[0] == pytest.approx(10.0)
     assert at[-1] == pytest.approx(0.1)
     assert at == sorted(at, reverse=True)
-    middle = 1.0 if curve == "log" else ((10 ** (1 / 7) + 0.1 ** (1 / 7)) / 2) ** 7
+    middle = 1.0 if curve == "log" else ((10 ** (1 / rho) + 0.1 ** (1 / rho)) / 2) ** rho
     assert at[2] == pytest.approx(middle)
     level = noise.draw(gaussian(), 3, 0.5, generator)
     torch.testing.assert_close(level.sigma_ve, torch.full((3,), middle))

@@ -16,7 +16,7 @@ from scorelift.distill.noise import DreamTime, Trajectory
 from scorelift.distill.sds import SDS
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
-from scorelift.engine.loop import Loop
+from scorelift.engine.loop import Loop, step_generator
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
 from scorelift.priors.toybox import load_toybox
 from scorelift.recipes.canvas import CanvasRecipe
@@ -232,6 +232,14 @@ def poses(cameras: Cameras):
     return cameras.c2w[:, :3].flatten(1)
 
 
+def test_a_lesson_is_the_error_of_v(generator):
+    z, noise = draw(generator)
+    level, twin = Level.vp(torch.tensor([0.1, 1.0, 8.0], dtype=torch.float64)), Exact(z)
+    z_t = level.add_noise(z, noise)
+    error = level.v_from_x0(z_t, twin.x0(z_t, level, None)) - level.v_from_x0(z_t, z)
+    torch.testing.assert_close(twin.loss(z, terms(gaussian(), 3), level, noise), error.square().mean())
+
+
 def test_a_twin_begins_as_the_prior_and_leaves_it_alone(prior):
     told = terms_of(prior)
     z = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -262,8 +270,8 @@ def test_a_twin_begins_as_the_prior_and_leaves_it_alone(prior):
 
 
 def terms_of(prior):
-    full = prior.encode_prompts(["a red mushroom"] * 2)
-    return Terms(full, full, prior.encode_prompts([""] * 2), pose=poses(ring(2)))
+    full, plain, uncond = (prior.encode_prompts([said] * 2) for said in ("a red mushroom, back", "a red mushroom", ""))
+    return Terms(full, plain, uncond, pose=poses(ring(2)))
 
 
 @pytest.mark.parametrize("method", [VSD(), APFO()])
@@ -310,11 +318,24 @@ def test_a_twin_learns_at_the_scenes_level_or_at_its_own(prior, monkeypatch):
     way = Trajectory(levels=4, start=0.9)
     for along in (True, False):
         loop = begun(prior, TwinConfig(along=along), way)
-        loop.one_step()
+        for _ in range(2):
+            loop.one_step()
         loop.close()
-    first = float(way.sigmas(prior)[0])
-    assert heard[0] == pytest.approx([first, first])
-    assert heard[1] != pytest.approx([first, first])
+    for step, sigma in enumerate(way.sigmas(prior)[:2].tolist()):
+        assert heard[step] == pytest.approx([sigma, sigma])
+        assert heard[2 + step] != pytest.approx([sigma, sigma])
+
+
+def test_a_lessons_noise_is_fresh(prior, monkeypatch):
+    """Neither the scene's noise again nor the numbers that the step's source begins with."""
+    drawn, plain = [], Loop._noise
+    monkeypatch.setattr(Loop, "_noise", lambda *args: (drawn.append(plain(*args)), drawn[-1])[1])
+    loop = begun(prior, TwinConfig(along=True), Trajectory(levels=4, start=0.9))
+    loop.one_step()
+    loop.close()
+    (_, scenes), (_, lessons) = drawn
+    for other in (scenes, torch.randn(lessons.shape, generator=step_generator(0, "picture", 0))):
+        assert float((lessons - other).abs().mean()) == pytest.approx(2 / math.pi**0.5, rel=0.1)
 
 
 def test_a_lesson_is_given_loudly_and_heard_as_it_was(prior, monkeypatch):

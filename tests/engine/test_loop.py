@@ -5,15 +5,18 @@ import pytest
 import torch
 from helpers import GREY, known_object_prior, ring_stage
 
-from scorelift.core.camera_samplers import RingSampler
+from scorelift.core.camera_samplers import RingSampler, ring
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
-from scorelift.core.schedules import Constant
+from scorelift.core.schedules import Constant, Ramp
+from scorelift.distill.sds import SDS
 from scorelift.engine.loop import Loop
+from scorelift.engine.penalty import penalty_of
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
 from scorelift.recipes.base import Penalties
 from scorelift.recipes.canvas import CanvasRecipe
-from scorelift.scenes import build_scene
+from scorelift.recipes.optimizers import Adam
+from scorelift.scenes import HashConfig, MeshConfig, VoxelConfig, build_scene, losses
 from scorelift.toybox.truth import Truth
 
 
@@ -45,18 +48,50 @@ def test_a_known_object_is_recovered_from_known_cameras(record_property):
     assert value > 24
 
 
+def canvas_stage(size, views=1, **changes):
+    stage = CanvasRecipe().picture
+    scene = dataclasses.replace(stage.scene, resolution=size, pictures=views)
+    return dataclasses.replace(stage, size=size, views=views, scene=scene, **changes)
+
+
 def test_a_canvas_descends_to_the_gaussians_mean():
     mean = torch.rand(3, 16, 16) * 2 - 1
-    recipe = CanvasRecipe()
-    stage = dataclasses.replace(
-        recipe.picture,
-        steps=150,
-        views=1,
-        size=16,
-        scene=dataclasses.replace(recipe.picture.scene, resolution=16, pictures=1),
-    )
-    loop, _ = run(stage, GaussianPrior(mean, 0.05), prompt="x")
+    loop, _ = run(canvas_stage(16, steps=150), GaussianPrior(mean, 0.05), prompt="x")
     assert float((loop.scene.picture(16) - (mean + 1) / 2).detach().abs().mean()) < 0.02
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_the_distillers_gradient_is_averaged_over_pixels_and_views(views):
+    """A prior that knows its picture says z - mean; z = 2 rgb - 1, and rgb is a sigmoid of what is learned."""
+    mean, size = torch.rand(3, 8, 8) * 2 - 1, 8
+    stage = canvas_stage(size, views, distiller=SDS(cfg_scale=1.0, weighting="x0"))
+    loop = Loop("only", stage, build_scene(stage.scene), GaussianPrior(mean, 1e-6), "x", seed=0)
+    rgb = loop.scene.logits.detach().sigmoid()
+    loop.one_step()
+    expected = (2 * rgb - 1 - mean) * 2 * rgb * (1 - rgb) / size**2 / views
+    torch.testing.assert_close(loop.scene.logits.grad, expected, atol=1e-7, rtol=1e-4)
+
+
+def test_rates_follow_their_schedule_each_in_its_proportion():
+    scene = VoxelConfig(resolution=8, albedo_rate=0.5, environment=True, environment_rate=0.01)
+    stage = ring_stage(4, 8, 8, scene=scene, optimizer=Adam(rate=Ramp(0.2, 0.1)))
+    loop = Loop("only", stage, build_scene(scene), GaussianPrior(torch.zeros(3, 8, 8), 0.5), "toy", seed=0)
+    for rate in (0.2, 0.175, 0.15):
+        loop.one_step()
+        rates = [group["lr"] for group in loop.optimizer.param_groups]
+        assert rates == pytest.approx([rate, 0.5 * rate, 0.01 * rate])
+
+
+def test_samples_along_rays_are_jittered(monkeypatch):
+    stage = ring_stage(1, 16, 8)
+    loop = Loop("only", stage, build_scene(stage.scene), GaussianPrior(torch.zeros(3, 16, 16), 0.5), "toy", seed=0)
+    heard, plain = [], loop.scene.render
+    monkeypatch.setattr(loop.scene, "render", lambda *a, **k: (heard.append(k["jitter"]), plain(*a, **k))[1])
+    loop.one_step()
+    (jitter,) = heard
+    assert jitter.shape == (1, 16, 16)
+    assert 0 <= float(jitter.min()) < float(jitter.max()) < 1
+    assert float(jitter.std()) == pytest.approx(12**-0.5, rel=0.1)
 
 
 def test_resumed_steps_equal_uninterrupted_ones():
@@ -115,6 +150,29 @@ def test_each_penalty_changes_the_result(name):
     assert log0.penalty == 0
     assert log1.penalty != 0
     assert not torch.equal(without.scene.field.density, with_it.scene.field.density)
+
+
+PENALTIES = [spec.name for spec in dataclasses.fields(Penalties) if spec.name != "transmittance_target"]
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_is_the_loss_of_its_name(name):
+    paint = HashConfig(levels=2, log2_rows=6, coarsest=4, finest=8, width=8)
+    mesh = name in ("bending", "unevenness")
+    scene = build_scene(MeshConfig(resolution=8, paint=paint) if mesh else VoxelConfig(resolution=8))
+    shape = scene.offset if mesh else scene.field.density
+    shape.data += torch.randn_like(shape)
+    camera = ring(1)
+    render = scene.render(camera, 12, lights=Lights(camera.position, torch.ones(1)), shading="shaded")
+    loss = {
+        "roughness": scene.roughness,
+        "centre_depth": lambda: losses.centre_depth_loss(render, far=5.0),
+        "transmittance": lambda: losses.transmittance_loss(render, target=0.2),
+    }.get(name, lambda: getattr(losses, f"{name}_loss")(render))()
+    weights = Penalties(**{name: Ramp(0.0, 4.0)}, transmittance_target=Ramp(0.0, 0.4))
+    got = penalty_of(weights, scene, render, 5.0, progress=0.5)
+    assert float(got.detach()) == pytest.approx(2 * float(loss.detach()))
+    assert abs(float(loss.detach())) > 1e-4
 
 
 def test_backdrops_are_what_they_say(generator):

@@ -68,6 +68,12 @@ def test_features_by_hand():
     torch.testing.assert_close(raw.detach(), 3.0 * 16 * 0.5 * torch.tensor([1, 0.5, 0.25, 0]))
 
 
+def test_features_scale_with_the_extent():
+    xyz = torch.rand(9, 3) * 2 - 1
+    wide, unit = field(extent=5.0, table_spread=1.0), field(table_spread=1.0)
+    torch.testing.assert_close(wide.features(5 * xyz), unit.features(xyz))
+
+
 def test_bands():
     assert band_weights(4.0, 4) == [1.0] * 4
     assert band_weights(2.25, 4) == pytest.approx([1, 1, (1 - math.cos(math.pi / 4)) / 2, 0])

@@ -10,6 +10,7 @@ import trimesh
 from scorelift.core.camera_samplers import ring
 from scorelift.core.errors import EmptySceneError, ScoreliftError
 from scorelift.core.lights import Lights
+from scorelift.core.schedules import Ramp
 from scorelift.export.surface import extract_surface
 from scorelift.export.texture import bake, colour_of
 from scorelift.kernels.marching_tetrahedra import marching_tetrahedra
@@ -75,6 +76,23 @@ def test_what_is_tuned_learns_and_nothing_else(tuned):
     assert moved == {"geometry": shape, "texture": colours, "both": shape | colours}[tuned]
     grouped = {id(p) for group in mesh.groups(1.0) for p in group["params"]}
     assert grouped == {id(p) for p in mesh.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("shading", ["albedo", "shaded"])
+def test_colours_do_not_move_the_surface(shading):
+    mesh = build_scene(dataclasses.replace(BALL, tuned="both", paint=dataclasses.replace(PAINT, table_spread=1.0)))
+    camera = ring(1)
+    lights = Lights(camera.position, torch.ones(1))  # light that is the same everywhere
+    rgb = mesh.render(camera, SIZE, lights=lights, shading=shading).rgb[..., 21:27, 21:27]  # inside its outline
+    rgb.square().sum().backward()
+    assert not mesh.distance.grad.any()
+    assert mesh.paint.table.grad.any()
+
+
+def test_a_mesh_is_painted_in_all_bands_from_the_first_step_on():
+    mesh = build_scene(dataclasses.replace(BALL, paint=dataclasses.replace(PAINT, bands=Ramp(0.0, 1.0))))
+    mesh.update(0, 0.0)
+    assert bool((mesh.paint.window == 1).all())
 
 
 def test_gradients_are_those_of_finite_differences():

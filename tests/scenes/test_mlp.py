@@ -10,6 +10,7 @@ from scorelift.core.lights import Lights
 from scorelift.scenes import Volume, build_scene
 from scorelift.scenes.mlp import MLPConfig, MLPField, Sky, integrated_encoding
 from scorelift.scenes.network import refine
+from scorelift.scenes.occupancy import Occupancy
 
 SMALL = MLPConfig(frequencies=3, blocks=2, width=16, coarse_samples=24, fine_samples=16, environment=False)
 
@@ -46,6 +47,7 @@ def test_the_papers_network():
     linear = [m for m in net.net.blocks.modules() if isinstance(m, torch.nn.Linear)]
     assert (len(net.net.blocks), {m.out_features for m in linear}) == (5, {128})
     assert net.net.first.in_features == 2 * 3 * 8
+    assert net.spread == 2e-3  # a field that is not being optimized shows all that it has learned
     net.update(0, 0.0)
     assert net.spread == 5e-2
     net.update(5000, 5000 / 15000)
@@ -117,6 +119,23 @@ def test_fine_samples_go_where_the_weight_is():
         assert int(inside) >= 18
 
 
+@pytest.mark.parametrize("fine", [0, 5])
+def test_samples_lie_in_their_intervals_where_the_jitter_says(fine):
+    net, jitter = field(extent=1.0, coarse_samples=4, fine_samples=fine), torch.tensor([0.25, 0.75])
+    march = net.march(torch.tensor([[2.0, 0, 0]] * 2), torch.tensor([[-1.0, 0, 0]] * 2), jitter)
+    depth, length = march.depth.view(2, -1), march.delta.view(2, -1)
+    ends = 1 + length.cumsum(1)
+    torch.testing.assert_close(depth, ends - length + jitter[:, None] * length)
+    torch.testing.assert_close(ends[:, -1], torch.tensor([3.0, 3.0]))
+
+
+def test_the_sky_by_hand():
+    sky = Sky(8)
+    direction = torch.nn.functional.normalize(torch.randn(1, 2, 3, 3), dim=-1)
+    waves = torch.cat([f(2**k * direction) for f in (torch.sin, torch.cos) for k in range(4)], -1)
+    torch.testing.assert_close(sky(direction), sky.net(waves).sigmoid().permute(0, 3, 1, 2))
+
+
 def test_a_camera_inside_the_sphere_sees_what_is_ahead():
     net = field(density_bias=-20.0)
     with torch.no_grad():
@@ -148,6 +167,13 @@ def test_empty_cells_are_skipped_and_found_again(generator):
         assert len(net.march(*rays).ray) < 30
         scene.update(16, 0.1)
         assert len(net.march(*rays).ray) == 40
+
+
+def test_the_map_of_a_speck_is_its_cell_and_those_around_it(generator):
+    speck, cells = torch.tensor([3.5, -2.5, 0.5]), Occupancy(10, 5.0)  # the middle of a cell, 1 long
+    cells.renew(lambda xyz: 100.0 * ((xyz - speck).norm(dim=-1) < 0.3), 0.1)
+    xyz = 10 * torch.rand(2000, 3, generator=generator) - 5
+    assert torch.equal(cells.at(xyz), (xyz - speck).abs().amax(-1) < 1.5)
 
 
 def test_the_map_is_part_of_the_state():

@@ -221,6 +221,33 @@ def test_a_learned_background_goes_on():
     assert build_scene(VoxelConfig(resolution=9), first).environment is None
 
 
+def test_a_field_taken_over_keeps_its_density_at_another_shift_and_gain():
+    first = Volume(VoxelField(VoxelConfig(resolution=8, learned_gain=True)))
+    first.field.log_gain.data.fill_(math.log(1.5))
+    second = build_scene(VoxelConfig(resolution=8, density_shift=-1.0), first)
+    xyz = torch.rand(50, 3) - 0.5
+    torch.testing.assert_close(second.field.at(xyz).density(), first.field.at(xyz).density())
+
+
+def test_samples_are_a_step_of_so_many_voxels_apart():
+    field = VoxelField(VoxelConfig(resolution=9, step=0.5))
+    assert field.delta == 0.125
+    depth = field.march(torch.tensor([[3.0, 0, 0]]), torch.tensor([[-1.0, 0, 0]]), torch.tensor([0.5])).depth
+    torch.testing.assert_close(depth[:3], torch.tensor([2.0625, 2.1875, 2.3125]))
+
+
+def test_the_background_lies_where_its_directions_point():
+    """Columns from azimuth -180 to 180 degrees, rows from elevation -90 to 90; the first column follows the last."""
+    sky = Environment(4, latent=3)
+    sky.colours.data.copy_(torch.arange(16.0).view(4, 4))
+    azimuth, elevation = (torch.deg2rad(torch.tensor([-135.0, -45, 45, 135]) / by) for by in (1, 2))
+    elevation, azimuth = torch.meshgrid(elevation, torch.cat([azimuth, torch.tensor([math.pi])]), indexing="ij")
+    flat = elevation.cos()
+    seen = sky(torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()], -1)[None])[0, 0]
+    torch.testing.assert_close(seen[:, :4], sky.colours[0, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(seen[:, 4], sky.colours[0, 0][:, [0, 3]].mean(1), atol=1e-3, rtol=0)
+
+
 def test_a_learned_background_is_seen_and_trained():
     scene = build_scene(VoxelConfig(resolution=8, environment=True))
     assert isinstance(scene.environment, Environment)
