@@ -178,7 +178,7 @@ def test_the_command(capsys):
     assert main(["plan", "--recipe", "sjc", "--preset", "small", "--vram", "0.61"]) == 0
     assert "memory: stage field is expected to need 0." in capsys.readouterr().out
     assert main(["plan", "--recipe", "sjc", "--preset", "small", "--field.size", "4096"]) == 2
-    assert "stage field cannot be run with toybox (Sizes of tensors must match" in capsys.readouterr().err
+    assert "size: expected 32 x 32 or 64 x 64, got '4096 x 4096'" in capsys.readouterr().err
     assert main(["plan", "--vram", "-3"]) == 2
     assert "vram: expected a number above 0, got -3" in capsys.readouterr().err
     assert main(["plan", "--prior", "nothing"]) == 2
