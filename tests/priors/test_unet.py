@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from scorelift.priors.unet import Pyramid, TrunkConfig, UNetConfig, double, halve
+from scorelift.priors.pyramid import Pyramid, UNetConfig, double, halve
+from scorelift.priors.unet import TrunkConfig
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from scorelift.priors.base import ViewWords
 from scorelift.priors.refiner import FORMAT, RefinerConfig, ToyboxRefiner
 from scorelift.priors.registry import load_prior
 from scorelift.priors.toybox import ToyboxPrior
-from scorelift.priors.unet import Pyramid, TrunkConfig, UNetConfig
+from scorelift.priors.pyramid import Pyramid, UNetConfig
+from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.crops import CROP, WHOLE, backdrop_crops, crop, draw_windows
 from scorelift.toybox.data import Pictures, render_shard
 from scorelift.toybox.refiner import RefinerPlan, RefinerTrainer, refine_loss

@@ -8,7 +8,8 @@ import torch
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
 from scorelift.priors.toybox import load_toybox
-from scorelift.priors.unet import TrunkConfig, UNetConfig
+from scorelift.priors.pyramid import UNetConfig
+from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.data import Pictures, render_shard
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
