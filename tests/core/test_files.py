@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.files import load_state, save_state, write_json
+from scorelift.core.files import load_state, load_weights, save_state, save_weights, write_json
 
 
 def test_nested_state_comes_back_bit_for_bit(tmp_path):
@@ -51,3 +51,20 @@ def test_failed_write_leaves_the_old_file(tmp_path):
         write_json(path, {"a": {1, 2}})
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_in_eight_bits_are_within_half_a_step_of_their_rows(tmp_path):
+    tensors = {"matrix": torch.randn(5, 7) * torch.logspace(-3, 3, 5)[:, None], "kernel": torch.randn(4, 3, 3, 3)}
+    tensors |= {"bias": torch.randn(9), "nothing": torch.zeros(2, 3)}
+    save_weights(tmp_path / "w.safetensors", tensors, {"of": "a test"}, bits=8)
+    found, about = load_weights(tmp_path / "w.safetensors", "weights", "")
+    assert about == {"of": "a test"}
+    assert found.keys() == tensors.keys()
+    for name, wanted in tensors.items():
+        largest = wanted.abs().flatten(1).amax(1) if wanted.ndim > 1 else wanted.abs()
+        step = (largest / 127).view(-1, *[1] * (wanted.ndim - 1)) if wanted.ndim > 1 else 2**-9 * largest
+        assert bool(((found[name] - wanted).abs() <= 0.51 * step).all()), name
+    save_weights(tmp_path / "half.safetensors", tensors, {})
+    assert load_weights(tmp_path / "half.safetensors", "weights", "")[0]["matrix"].equal(
+        tensors["matrix"].half().float()
+    )

@@ -12,10 +12,11 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
 from scorelift.core.samplers import LightSampler
 from scorelift.priors.base import ViewWords
+from scorelift.priors.pyramid import Pyramid, UNetConfig
 from scorelift.priors.refiner import FORMAT, RefinerConfig, ToyboxRefiner
 from scorelift.priors.registry import load_prior
 from scorelift.priors.toybox import ToyboxPrior
-from scorelift.priors.unet import Pyramid, TrunkConfig, UNetConfig
+from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.crops import CROP, WHOLE, backdrop_crops, crop, draw_windows
 from scorelift.toybox.data import Pictures, render_shard
 from scorelift.toybox.refiner import RefinerPlan, RefinerTrainer, refine_loss
@@ -149,7 +150,7 @@ def test_released_weights_load_as_a_prior(folder, tmp_path, prior):
     assert refiner.net.config == SMALL
     assert refiner.sigma_range == SMALL.sigma_range
     for a, b in zip(refiner.net.parameters(), training.average.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(a, b, atol=4e-3 * float(b.abs().max()) + 1e-4, rtol=1e-3)  # eight bits
     with pytest.raises(ScoreliftError, match=r"does not know 'griffin'"):
         refiner.encode_prompts(["a red griffin"])
 

@@ -7,15 +7,24 @@ import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
+from scorelift.priors.pyramid import UNetConfig
 from scorelift.priors.toybox import load_toybox
-from scorelift.priors.unet import TrunkConfig, UNetConfig
+from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.data import Pictures, render_shard
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
 from scorelift.toybox.release import release, toybox_view_words
 from scorelift.toybox.spec import is_held_out
 from scorelift.toybox.toys import KINDS
-from scorelift.toybox.train import TrainConfig, Trainer, base_loss, detail_loss, learn_tokenizer, sketch_loss
+from scorelift.toybox.train import (
+    TrainConfig,
+    Trainer,
+    base_loss,
+    detail_loss,
+    learn_tokenizer,
+    retouch_loss,
+    sketch_loss,
+)
 from scorelift.toybox.views import quadrant
 
 CONFIG = TrainConfig(
@@ -96,26 +105,43 @@ def test_the_plan_goes_from_words_to_detail():
 
 
 def test_each_stage_trains_its_part_alone(folder, tmp_path):
-    trainer = Trainer(CONFIG, Pictures(folder), tmp_path, network=SMALL)
-    parts = {"text": trainer.net.base.text, "base": trainer.net.base.trunk, "detail": trainer.net.detail}
-    moved = {"text": set(), "base": set(), "detail": set()}
-    for step in range(CONFIG.total_steps):
+    config = dataclasses.replace(CONFIG, retouch_pictures=8, retouch_batch=4)
+    trainer = Trainer(config, Pictures(folder), tmp_path, network=SMALL)
+    base = trainer.net.base
+    parts = {"text": base.text, "base": base.trunk, "retouch": trainer.net.retouch, "detail": trainer.net.detail}
+    moved = {name: set() for name in parts}
+    for step in range(config.total_steps):
         before = {name: [p.clone() for p in part.parameters()] for name, part in parts.items()}
         trainer.one_step()
         for name, part in parts.items():
             if any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True)):
-                moved[CONFIG.locate(step)[0].name].add(name)
-    assert moved == {"text": {"text"}, "base": {"text", "base"}, "detail": {"detail"}}
+                moved[config.locate(step)[0].name].add(name)
+    assert moved == {"text": {"text"}, "base": {"text", "base"}, "retouch": {"retouch"}, "detail": {"detail"}}
 
 
-@pytest.mark.parametrize("stage", ["text", "base", "detail"])
+def test_training_goes_on_from_weights(folder, tmp_path):
+    trainer, _ = train(folder, tmp_path / "first", 7)
+    release(trainer.checkpoint, tmp_path / "first.safetensors")
+    start = load_toybox(tmp_path / "first.safetensors")
+    config = dataclasses.replace(CONFIG, text_pictures=0, base_pictures=0, retouch_pictures=8, detail_pictures=0)
+    more = Trainer(config, Pictures(folder), tmp_path / "more", start=start)
+    assert more.tokenizer.pieces == start.tokenizer.pieces
+    for name, tensor in start.net.state_dict().items():
+        assert torch.equal(more.net.state_dict()[name], tensor)
+    list(more.run())
+    release(more.checkpoint, tmp_path / "more.safetensors")
+    assert load_toybox(tmp_path / "more.safetensors").net.retouch is not None
+
+
+@pytest.mark.parametrize("stage", ["text", "base", "retouch", "detail"])
 def test_training_lowers_the_loss(folder, tmp_path, stage):
     config = dataclasses.replace(
-        CONFIG, **{f"{name}_pictures": 8 * 40 if name == stage else 1 for name in ("text", "base", "detail")},
-        detail_batch=8, cooldown=0.1,
+        CONFIG,
+        **{f"{name}_pictures": 8 * 40 if name == stage else 1 for name in ("text", "base", "retouch", "detail")},
+        detail_batch=8, retouch_batch=8, cooldown=0.1,
     )  # fmt: skip
     trainer = Trainer(config, Pictures(folder), tmp_path, network=SMALL)
-    size = {"text": 16, "base": 32, "detail": 64}[stage]
+    size = {"text": 16, "base": 32, "retouch": 32, "detail": 64}[stage]
     batch = Pictures(folder).draw(48, random.Random(1), size=size)
     x0 = batch.pictures * 2 - 1
     ids = trainer.tokenizer.batch(batch.captions)
@@ -127,7 +153,8 @@ def test_training_lowers_the_loss(folder, tmp_path, stage):
                 return float(sketch_loss(trainer.net, batch.cutouts, ids))
             if stage == "base":
                 return float(base_loss(trainer.net, x0, ids, sigma_ve, noise))
-            return float(detail_loss(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
+            given = retouch_loss if stage == "retouch" else detail_loss
+            return float(given(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
 
     while config.locate(trainer.step)[0].name != stage:
         trainer.one_step()
@@ -153,7 +180,7 @@ def test_released_weights_load_as_a_prior(folder, tmp_path):
     assert size == (tmp_path / "w.safetensors").stat().st_size
     assert prior.view_words == toybox_view_words()
     for a, b in zip(prior.net.parameters(), trainer.average.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(a, b, atol=4e-3 * float(b.abs().max()) + 1e-4, rtol=1e-3)  # eight bits
     with pytest.raises(ScoreliftError, match=r"does not know 'griffin'"):
         prior.encode_prompts(["a red griffin"])
     with pytest.raises(ScoreliftError, match=r"for 'mushrom' it knows mushroom"):

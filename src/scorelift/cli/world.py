@@ -86,7 +86,8 @@ def toybox_render(
 
 def toybox_train(
     *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda"] = "auto", steps: int | None = None,
-    save_every: float = 300, settings: Annotated[Any, FLAT] = None,
+    save_every: float = 300, start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+    settings: Annotated[Any, FLAT] = None,
 ) -> None:  # fmt: skip
     """Train the embedded prior; continues from the folder's checkpoint if there is one.
 
@@ -96,14 +97,16 @@ def toybox_train(
         device: Where to compute.
         steps: Stop after so many steps; default: to the end of the plan.
         save_every: Seconds between checkpoints.
+        start: Weights to train further; leave out stages with `--text-pictures 0` and the like.
         settings: Every field of the training configuration.
     """
     from ..engine.generate import pick_device
-    from ..priors.toybox import FORMAT
+    from ..priors.toybox import FORMAT, load_toybox
     from ..toybox.data import Pictures
     from ..toybox.train import Trainer
 
-    trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device))
+    begin = load_toybox(start) if start else None
+    trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin)
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
 
 

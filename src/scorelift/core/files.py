@@ -93,13 +93,31 @@ def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]
     return unpack(json.loads(metadata["state"]))
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a network's tensors in half precision with a note, whole or not at all."""
+_SCALE = ".scale"
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], *, bits: int = 16) -> None:
+    """Write a network's tensors with a note, whole or not at all.
+
+    With 16 bits in half precision; with 8, matrices and kernels as int8 and a scale for each row, the rest in half.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    halves = {name: t.detach().half().contiguous() for name, t in tensors.items()}
-    save_file(halves, temporary, {"about": json.dumps(about)})
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if bits == 8 and tensor.ndim >= 2:
+            kept[name], kept[name + _SCALE] = eight_bits(tensor.detach().float())
+        else:
+            kept[name] = tensor.detach().half().contiguous()
+    save_file(kept, temporary, {"about": json.dumps(about)})
     os.replace(temporary, path)
+
+
+def eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A tensor (rows, ...) as int8 and a float32 scale for each row, so that their product is nearest to it."""
+    largest = x.abs().flatten(1).amax(1)
+    scale = torch.where(largest > 0, largest / 127, 1.0)
+    return (x / scale.view(-1, *[1] * (x.ndim - 1))).round().to(torch.int8).contiguous(), scale
 
 
 def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -110,12 +128,17 @@ def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor],
     """
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads(file.metadata()["about"])
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads(file.metadata()["about"])
     except FileNotFoundError as error:
         raise ScoreliftError(f"{what}: no weights at {path}. {remedy}") from error
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise ScoreliftError(f"{what}: {path} is damaged ({error}). {remedy}") from error
+    tensors = {name: t.float() for name, t in kept.items() if not name.endswith(_SCALE)}
+    for name, t in tensors.items():
+        if kept[name].dtype == torch.int8:
+            tensors[name] = t * kept[name + _SCALE].view(-1, *[1] * (t.ndim - 1))
+    return tensors, about
 
 
 def weights_format(path: Path) -> str | None:

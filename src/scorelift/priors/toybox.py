@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -10,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..core.config import from_json
 from ..core.diffusion import Cosine, Level
 from ..core.errors import ScoreliftError, bad
+from ..core.files import load_weights, weights_format
 from ..core.words import words
 from .adapters import Anatomy, block_layers
 from .base import Condition, Prior, ViewWords
 from .known import SINGLE
+from .pyramid import Pyramid, UNetConfig
 from .text import MAX_TOKENS, Tokenizer
-from .unet import Denoiser, Pyramid, TextFeatures, TrunkConfig, UNetConfig, channels_last
+from .unet import Denoiser, TextFeatures, TrunkConfig, channels_last
 
 WEIGHTS = "toybox.safetensors"
 FORMAT = "scorelift-toybox-2"
@@ -107,18 +107,12 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
         ScoreliftError: if the file is missing, damaged or of another kind.
     """
     path = path or weights_path()
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = (file.metadata() or {}).get("about")
-            if about is None or json.loads(about).get("format") != FORMAT:
-                raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path),
-                          remedy=SINGLE if about is None else "")  # fmt: skip
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise ScoreliftError(f"prior: no weights at {path}. Train them with `scorelift toybox train`.") from error
-    except (SafetensorError, OSError) as error:
-        raise ScoreliftError(f"prior: {path} is damaged ({error}). Install scorelift again.") from error
-    return _from_parts(tensors, json.loads(about), device)
+    if path.exists() and weights_format(path) is None:
+        raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path), remedy=SINGLE)
+    tensors, about = load_weights(path, "prior", "Train them with `scorelift toybox train`, or install again.")
+    if about.get("format") != FORMAT:
+        raise bad("prior", expected=f"weights of the form {FORMAT}", got=f"{path}, of the form {about.get('format')}")
+    return _from_parts(tensors, about, device)
 
 
 def _from_parts(tensors: dict[str, Tensor], about: dict[str, Any], device: str | torch.device) -> ToyboxPrior:

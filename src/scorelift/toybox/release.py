@@ -28,7 +28,7 @@ def toybox_view_words() -> ViewWords:
 
 
 def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None, *, form: str = FORMAT) -> int:
-    """Write the averaged weights of a checkpoint as one half-precision safetensors file; returns its bytes.
+    """Write the averaged weights of a checkpoint as one safetensors file, matrices in eight bits; returns its bytes.
 
     `form` says what they are weights of: the embedded prior or the refiner.
     """
@@ -41,5 +41,5 @@ def release(checkpoint: Path, out: Path, training: dict[str, Any] | None = None,
         "view_words": asdict(toybox_view_words()),
         "training": {"steps": state["step"], **(training or {})},
     }
-    save_weights(out, state["average"], about)
+    save_weights(out, state["average"], about, bits=8)
     return out.stat().st_size

@@ -1,18 +1,20 @@
-"""Training of the embedded prior, in three stages: the text encoder, the U-Net at 32 x 32, the detail of 64 x 64."""
+"""Training of the embedded prior: text encoder, U-Net at 32 x 32, a retouch of it if asked for, detail of 64 x 64."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..priors.pyramid import RETOUCH, Pyramid, UNetConfig, double, halve
 from ..priors.text import SKETCH_SIZE, Tokenizer
-from ..priors.unet import Pyramid, UNetConfig, double, halve
+from ..priors.toybox import ToyboxPrior
 from .data import Pictures
 from .grammar import say
 from .muon import Muon, split_parameters
@@ -31,27 +33,34 @@ class TrainConfig(Plan):
     "Seen by the text encoder alone, which learns to sketch them at 16 x 16."
     base_pictures: int = 2_000_000
     "Seen by U-Net and text encoder at 32 x 32."
+    retouch_pictures: int = 0
+    "Seen by a stack that retouches the U-Net's answer, which from here on stays as it is; 0: there is none."
     detail_pictures: int = 400_000
-    "Seen by the detail network at 64 x 64; the U-Net stays as it is."
+    "Seen by the detail network at 64 x 64."
     text_batch: int = 256
     base_batch: int = 128
+    retouch_batch: int = 64
     detail_batch: int = 64
     text_rate: float = 0.02
     "Peak learning rate of the hidden matrices (Muon)."
     base_rate: float = 0.005
+    retouch_rate: float = 0.01
     detail_rate: float = 0.005
     base_noise_mean: float = 0.5
     "ln sigma_ve ~ N(base_noise_mean, noise_std) at 32 x 32: where view and shape are decided."
+    retouch_noise_mean: float = -1.2
+    "The same of the retouch: where faces are decided."
     detail_noise_mean: float = -0.7
     "The same at 64 x 64: where detail is."
     noise_std: float = 1.4
 
     @property
-    def stages(self) -> tuple[Stage, Stage, Stage]:
+    def stages(self) -> tuple[Stage, ...]:
         """In their order."""
         return (
             Stage("text", SKETCH_SIZE, self.text_pictures, self.text_batch, self.text_rate),
             Stage("base", 32, self.base_pictures, self.base_batch, self.base_rate),
+            Stage("retouch", 32, self.retouch_pictures, self.retouch_batch, self.retouch_rate),
             Stage("detail", 64, self.detail_pictures, self.detail_batch, self.detail_rate),
         )
 
@@ -78,37 +87,54 @@ def base_loss(net: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Te
     return weighted_error(net.base(y, sigma_ve, net.read(ids)), x0, sigma_ve, net.config.base.sigma_data)
 
 
-def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
-    """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given what the fixed U-Net makes of them halved."""
+def retouch_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+    """Of the retouch, on pictures (b, 3, 32, 32) in [-1, 1], given what the fixed U-Net makes of them."""
     y = x0 + sigma_ve[:, None, None, None] * noise
     with torch.no_grad():
         text = fixed.read(ids)
-        coarse = fixed.base(halve(y), sigma_ve / 2, text)
+        coarse = fixed.base(y, sigma_ve, text)
+    retouched = coarse + net.add_retouch(y, coarse, sigma_ve, text)
+    return weighted_error(retouched, x0, sigma_ve, net.config.base.sigma_data)
+
+
+def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+    """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given the fixed networks' answer to them halved."""
+    y = x0 + sigma_ve[:, None, None, None] * noise
+    with torch.no_grad():
+        text = fixed.read(ids)
+        coarse = fixed.small(halve(y), sigma_ve / 2, text)
     detail = net.add_detail(y, coarse, sigma_ve, text)
     return weighted_error(detail, x0 - double(halve(x0)), sigma_ve, net.config.detail.sigma_data)
 
 
 class Trainer(Training):
-    """Of the embedded prior."""
+    """Of the embedded prior, from nothing or from the weights of `start`."""
 
     config: TrainConfig
     net: Pyramid
     average: Pyramid
 
     def __init__(self, config: TrainConfig, pictures: Pictures, out: Path, *, device: str = "cpu",
-                 network: UNetConfig | None = None) -> None:  # fmt: skip
-        tokenizer = learn_tokenizer()
+                 network: UNetConfig | None = None, start: ToyboxPrior | None = None) -> None:  # fmt: skip
+        tokenizer = start.tokenizer if start else learn_tokenizer()
         torch.manual_seed(config.seed)
-        net = Pyramid(network or UNetConfig(vocabulary=len(tokenizer)))
+        network = start.net.config if start else network or UNetConfig(vocabulary=len(tokenizer))
+        if config.retouch_pictures and network.retouch is None:
+            base = network.base
+            network = replace(network, retouch=replace(RETOUCH, text_dim=base.text_dim, head=base.head))
+        net = Pyramid(network)
+        if start:
+            net.load_state_dict({**net.state_dict(), **start.net.state_dict()})
         super().__init__(config, net, tokenizer, pictures, out, device=device)
 
     def make_optimizer(self, stage: StageName) -> Muon:
-        base, detail = self.net.base, self.net.detail
+        base, retouch, detail = self.net.base, self.net.retouch, self.net.detail
         reading: list[nn.Module] = [base.text, base.sketch]
         words: list[object] = [base.text.token, base.text.place, base.sketch.out]
-        choices: dict[StageName, tuple[list[nn.Module], list[object]]] = {
+        choices: dict[StageName, tuple[list[Any], list[object]]] = {
             "text": (reading, words),
             "base": ([*reading, base.trunk], [*words, *base.trunk.edge]),
+            "retouch": ([retouch], [*retouch.edge] if retouch else []),
             "detail": ([detail], [*detail.edge]),
         }
         parts, edge = choices[stage]
@@ -121,10 +147,11 @@ class Trainer(Training):
             ids = self.tokenizer.batch(batch.captions).to(self.device)
             return sketch_loss(self.net, batch.cutouts.to(self.device), ids)
         ids = self.tokens(batch.captions, rng)
-        mean = config.base_noise_mean if stage.name == "base" else config.detail_noise_mean
-        sigma_ve = (mean + config.noise_std * torch.randn(stage.batch, generator=generator)).exp().to(self.device)
+        noise_mean, noise_std = getattr(config, f"{stage.name}_noise_mean"), config.noise_std
+        sigma_ve = (noise_mean + noise_std * torch.randn(stage.batch, generator=generator)).exp().to(self.device)
         noise = torch.randn(batch.pictures.shape, generator=generator).to(self.device)
         x0 = batch.pictures.to(self.device) * 2 - 1
         if stage.name == "base":
             return base_loss(self.net, x0, ids, sigma_ve, noise)
-        return detail_loss(self.net, self.average, x0, ids, sigma_ve, noise)
+        loss = retouch_loss if stage.name == "retouch" else detail_loss
+        return loss(self.net, self.average, x0, ids, sigma_ve, noise)

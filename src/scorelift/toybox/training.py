@@ -28,7 +28,7 @@ from ..priors.unet import Denoiser, TrunkConfig, channels_last
 from .data import Pictures
 from .muon import Muon
 
-StageName = Literal["text", "base", "detail", "refine"]
+StageName = Literal["text", "base", "retouch", "detail", "refine"]
 
 
 class Stage(NamedTuple):

@@ -1,0 +1,129 @@
+"""The embedded prior's network: a small text-conditional pixel denoiser for any noise level, coarse to fine.
+
+`UNet` works on pictures in [-1, 1] at 32 x 32, on 2 x 2 blocks; a second stack at every pixel may retouch its answer.
+`Pyramid` adds 64 x 64: the mean of each 2 x 2 block of a noisy picture is a noisy picture of half the size and half the
+noise, so the small picture is denoised first, and a lighter network adds the detail within blocks. What the small
+picture knows of shape and view, the large one cannot forget.
+
+Ref: a U-Net within a U-Net: Gu et al., "Matryoshka diffusion models" (2023); detail given the coarse picture: Denton et
+al., "LAPGAN" (2015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .text import SKETCH_SIZE, Sketch, TextEncoder
+from .unet import Denoiser, TextFeatures, Trunk, TrunkConfig, skip_and_scales
+
+BASE_SIZE = 2 * SKETCH_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Sizes of the network."""
+
+    vocabulary: int
+    text_layers: int = 3
+    base: TrunkConfig = TrunkConfig()
+    retouch: TrunkConfig | None = None
+    detail: TrunkConfig = TrunkConfig(
+        widths=(32, 64),
+        encoder_blocks=(1, 1),
+        decoder_blocks=(2, 1),
+        self_attention=(False, False),
+        cross_attention=(False, False),
+        embedding=128,
+        sigma_data=0.08,
+    )
+
+
+RETOUCH = TrunkConfig(
+    widths=(32, 64, 96),
+    encoder_blocks=(1, 1, 1),
+    decoder_blocks=(2, 2, 2),
+    self_attention=(False, False, True),
+    cross_attention=(False, False, True),
+    embedding=128,
+)
+
+
+class UNet(nn.Module):
+    """The denoiser D(y; sigma_ve, text) -> x0 in VE form, y = x0 + sigma_ve * noise, at 32 x 32."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config.base
+        dim = config.base.text_dim
+        self.text = TextEncoder(config.vocabulary, dim, config.text_layers, dim // config.base.head)
+        self.sketch = Sketch(dim)
+        self.trunk = Trunk(config.base, inputs=16, outputs=12)
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        """Features of padded token ids (b, length)."""
+        return TextFeatures(*self.text(ids))
+
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.sigma_data, y)
+        sketch = 2 * self.sketch(text.pooled).to(y.dtype)
+        raw = self.trunk(torch.cat([F.pixel_unshuffle(y * c_in, 2), sketch], 1), sigma_ve, text)
+        return skip * y + c_out * F.pixel_shuffle(raw, 2)
+
+
+def halve(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+    """The means of 2 x 2 blocks."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
+    """Every pixel as a 2 x 2 block."""
+    return x.repeat_interleave(2, -2).repeat_interleave(2, -1)
+
+
+class Pyramid(Denoiser):
+    """The same denoiser at 32 x 32 and 64 x 64: means of 2 x 2 blocks by the U-Net, detail within them by another."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base = UNet(config)
+        self.retouch = Trunk(config.retouch, inputs=9, outputs=3) if config.retouch else None
+        self.detail = Trunk(config.detail, inputs=15, outputs=12)
+
+    def read(self, ids: Tensor) -> TextFeatures:
+        return self.base.read(ids)
+
+    @property
+    def trunks(self) -> tuple[Trunk, ...]:
+        return tuple(trunk for trunk in (self.base.trunk, self.retouch, self.detail) if trunk is not None)
+
+    def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        if y.shape[-1] == BASE_SIZE:
+            return self.small(y, sigma_ve, text)
+        coarse = self.small(halve(y), sigma_ve / 2, text)
+        return double(coarse) + self.add_detail(y, coarse, sigma_ve, text)
+
+    def small(self, y: Float[Tensor, "b 3 32 32"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
+        """The denoised picture at 32 x 32."""
+        coarse = self.base(y, sigma_ve, text)
+        return coarse if self.retouch is None else coarse + self.add_retouch(y, coarse, sigma_ve, text)
+
+    def add_retouch(self, y: Tensor, coarse: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
+        """What each pixel of 32 x 32 differs from the U-Net's answer; the more noise, the less can be said."""
+        assert self.retouch is not None
+        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.base.sigma_data, y)
+        left = (y - coarse) / sigma_ve[:, None, None, None].to(y.dtype)
+        return skip.sqrt() * c_out * self.retouch(torch.cat([y * c_in, 2 * coarse, left], 1), sigma_ve, text)
+
+    def add_detail(self, y: Tensor, coarse: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
+        """What each pixel of the denoised picture differs from the mean of its 2 x 2 block."""
+        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.detail.sigma_data, y)
+        band = y - double(halve(y))
+        raw = self.detail(torch.cat([F.pixel_unshuffle(band * c_in, 2), 2 * coarse], 1), sigma_ve, text)
+        raw = F.pixel_shuffle(raw, 2)
+        return skip * band + c_out * (raw - double(halve(raw)))
