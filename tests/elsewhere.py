@@ -1,5 +1,7 @@
 """A second device that every machine has, for tests: numbers lie on the CPU, but a mixture of devices is an error.
 
+It knows no double precision, as Apple's GPUs know none.
+
 Code that runs on a GPU fails there when it forgets to move a tensor. Within `elsewhere()`, tensors on the device `AWAY`
 are wrapped: each operator runs on the CPU, after a check that none of its tensors, but single numbers, is left at home.
 """
@@ -31,6 +33,8 @@ class Wrapped(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held: torch.Tensor) -> Wrapped:
+        if held.dtype == torch.float64:
+            raise TypeError("this device knows no float64, as Apple's GPUs do not")
         made = torch.Tensor._make_wrapper_subclass(
             cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=AWAY
         )
@@ -93,5 +97,6 @@ class _Literals(TorchFunctionMode):
 def elsewhere() -> Iterator[None]:
     """Within, the device `AWAY` holds numbers."""
     fused = "torch.optim.optimizer._get_fused_kernels_supported_devices"
-    with mock.patch(fused, return_value=[AWAY, "cpu"]), _Mode(), _Literals():
+    doubles = "scorelift.core.precision.WITHOUT_DOUBLES"
+    with mock.patch(fused, return_value=[AWAY, "cpu"]), mock.patch(doubles, {AWAY}), _Mode(), _Literals():
         yield

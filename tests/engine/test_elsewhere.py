@@ -8,9 +8,10 @@ import torch
 
 from elsewhere import AWAY, Wrapped, elsewhere
 from scorelift.cli import main
+from scorelift.core.errors import ScoreliftError
 from scorelift.distill.scorers import load_scorer
 from scorelift.distill.similarity import Similarity
-from scorelift.engine.generate import generate
+from scorelift.engine.generate import generate, pick_device
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish
 from scorelift.scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, VoxelConfig
@@ -35,6 +36,16 @@ def test_the_device_tells_what_was_left_behind():
         weight = there.clone().requires_grad_()
         (weight.square().sum() / 2).backward()
         assert torch.equal(weight.grad.cpu(), there.cpu())
+
+
+def test_devices_that_are_not_there_are_told(monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ScoreliftError, match="an Apple GPU that torch can see"):
+        pick_device("mps")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert pick_device("mps") == "mps"
+    with pytest.raises(ScoreliftError, match="device: expected one of auto, cpu, cuda, mps"):
+        pick_device("tpu")
 
 
 def thick(stage):

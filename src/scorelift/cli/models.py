@@ -49,7 +49,7 @@ def priors_get(name: Positional[str], /) -> None:
 
 def priors_check(
     prior: Positional[str], /, *, prompt: str = "a yellow duck", cfg: float = 7.5, steps: int = 25,
-    model: Annotated[Any, MODEL] = None, device: Literal["auto", "cpu", "cuda"] = "auto",
+    model: Annotated[Any, MODEL] = None, device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     out: Path = Path("check.png"),
 ) -> None:  # fmt: skip
     """Load a prior, say what it is, draw one picture, measure time and memory.

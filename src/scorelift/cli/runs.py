@@ -32,7 +32,7 @@ def generate(argv: Sequence[str]) -> None:
         out: Path | None = None,
         steps: int | None = None,
         start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         resume: bool = False,
         quiet: bool = False,
         settings: Annotated[Any, FLAT] = default,
@@ -175,7 +175,7 @@ def render(
 def sample(
     prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False,
     size: int | None = None, seed: int = 0, prior: str = "toybox", model: Annotated[Any, MODEL] = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto", out: Path = Path("samples.png"),
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto", out: Path = Path("samples.png"),
 ) -> None:  # fmt: skip
     """Draw pictures from a prior.
 

@@ -12,7 +12,7 @@ from ..core.errors import bad
 
 def reproduce(
     paper: Positional[str], study: Positional[str] = "", /, *, fast: bool = False, out: Path = Path("docs/results"),
-    runs: Path = Path("runs/reproduce"), device: Literal["auto", "cpu", "cuda"] = "auto",
+    runs: Path = Path("runs/reproduce"), device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:  # fmt: skip
     """Make a paper's figure or table again in the closed world; a stopped study continues.
 

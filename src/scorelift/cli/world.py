@@ -85,7 +85,7 @@ def toybox_render(
 
 
 def toybox_train(
-    *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda"] = "auto", steps: int | None = None,
+    *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda", "mps"] = "auto", steps: int | None = None,
     save_every: float = 300, start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     settings: Annotated[Any, FLAT] = None,
 ) -> None:  # fmt: skip
@@ -111,7 +111,7 @@ def toybox_train(
 
 
 def toybox_refiner(
-    *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda"] = "auto", steps: int | None = None,
+    *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda", "mps"] = "auto", steps: int | None = None,
     save_every: float = 300, settings: Annotated[Any, FLAT] = None,
 ) -> None:  # fmt: skip
     """Train the refiner of large pictures; continues from the folder's checkpoint if there is one.

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import bad
+from .precision import wide
 
 
 def _like(value: Float[Tensor, " b"], x: Float[Tensor, "b ..."]) -> Tensor:
@@ -148,15 +149,15 @@ class Table:
         return torch.tensor(self.alpha_bar, dtype=torch.float64).log()
 
     def level(self, t: Float[Tensor, " b"]) -> Level:
-        table = self._log.to(t.device)
-        place = t.double().clamp(0, 1) * (len(table) - 1)
+        place = wide(t).clamp(0, 1) * (len(self.alpha_bar) - 1)
+        table = self._log.to(place.device)
         low = place.floor().long().clamp_max(len(table) - 2)
         log = torch.lerp(table[low], table[low + 1], place - low)
-        return Level((log / 2).exp().to(t.dtype), (-log.expm1()).sqrt().to(t.dtype))
+        return Level((log / 2).exp().to(t), (-log.expm1()).sqrt().to(t))
 
     def time(self, sigma_ve: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        table = self._log.to(sigma_ve.device)
-        log = -torch.log1p(sigma_ve.double() ** 2)
+        log = -torch.log1p(wide(sigma_ve) ** 2)
+        table = self._log.to(log.device)
         high = torch.searchsorted(-table, -log).clamp(1, len(table) - 1)
         share = (table[high - 1] - log) / (table[high - 1] - table[high])
-        return ((high - 1 + share) / (len(table) - 1)).clamp(0, 1).to(sigma_ve.dtype)
+        return ((high - 1 + share) / (len(table) - 1)).clamp(0, 1).to(sigma_ve)

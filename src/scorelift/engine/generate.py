@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..core.config import to_json
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import ScoreliftError, bad, check_choice
 from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
 from ..recipes import Recipe, find_recipe, recipe_from_json
 from .job import Job, check_size
@@ -22,15 +22,16 @@ from .team import Team
 
 
 def pick_device(name: str) -> str:
-    """ "auto" is CUDA where there is one, else the CPU.
+    """ "auto" is CUDA where there is one, else the CPU; "mps", Apple's, is taken when it is asked for.
 
     Raises:
         ScoreliftError: if the device is unknown or absent.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise bad("device", expected="auto, cpu or cuda", got=name)
+    check_choice("device", name, ("auto", "cpu", "cuda", "mps"))
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise bad("device", expected="an Apple GPU that torch can see", got="none", remedy="Use --device cpu.")
     if name == "cuda" and not torch.cuda.is_available():
         raise bad("device", expected="a CUDA device that torch can see", got="none", remedy="Use --device cpu.")
     return name

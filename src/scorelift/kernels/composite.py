@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..core.precision import wide
+
 SPENT = 1e-4
 "Share of light at which a ray ends: what lies behind is not seen."
 OPAQUE = 80.0
@@ -36,11 +38,11 @@ def weights_packed(
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Weights and transmittances of packed samples; `ray` is sorted and tells which ray each belongs to."""
     thickness = density * delta
-    total = torch.cumsum(thickness.clamp_max(OPAQUE).double(), 0)  # all rays in one sum: none may drown the others
-    before = total - thickness.clamp_max(OPAQUE)
+    depth = wide(thickness.clamp_max(OPAQUE))  # all rays in one sum: none may drown the others
+    before = torch.cumsum(depth, 0) - depth
     count = torch.bincount(ray, minlength=rays)
     first = (torch.cumsum(count, 0) - count)[ray]
-    transmittance = torch.exp(before[first] - before).to(density.dtype)
+    transmittance = torch.exp(before[first.to(before.device)] - before).to(density)
     return transmittance * -torch.expm1(-thickness), transmittance
 
 

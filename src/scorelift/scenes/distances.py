@@ -62,7 +62,7 @@ def signed_distances(
             f"mesh: the scene has no surface where its density is {level:.3g} (it goes from {low:.3g} to {high:.3g}). "
             "Try another --seed, more --steps, or weaker emptiness and opacity penalties."
         )
-    distance = _distances(vertices.double().cpu().numpy(), points[faces].double().cpu().numpy())
+    distance = _distances(vertices.cpu().double().numpy(), points[faces].cpu().double().numpy())
     return torch.from_numpy(distance).to(values).copysign(values)
 
 
