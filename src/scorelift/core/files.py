@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,76 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import ScoreliftError
+from .errors import ScoreliftError, bad
 
 _TENSOR = "__tensor__"
 _KEYS = "__pairs__"
 _TUPLE = "__tuple__"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
+def reason(error: Exception) -> str:
+    """Why the system refused, in its own words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = re.search(r"([^:]+) \(os error", str(error))  # as safetensors has it
+    return (said[1] if said else str(error)).strip()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; renamed to `path` when all went well, removed when not.
+
+    Raises:
+        ScoreliftError: if the file cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors' own writer lets nobody else read
+            with suppress(OSError):
+                temporary.chmod(mode)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise ScoreliftError(f"{path}: cannot be written ({reason(error)}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_out(path: Path, suffix: str = "", name: str = "out") -> None:
+    """Raise if a file can never be written there, so that it is told before the work; its folder need not exist yet.
+
+    Args:
+        suffix: the only one its name may end in; "": any.
+    """
+    if path.is_dir():
+        raise bad(name, expected="a file to write", got=f"{path}, which is a folder")
+    if suffix and path.suffix.lower() != suffix:
+        raise bad(name, expected=f"a name ending in {suffix}", got=str(path))
+    check_folder(path.parent, name)
+
+
+def check_folder(path: Path, name: str = "out") -> None:
+    """Raise if a folder is not there and cannot be made, or cannot be written to."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise bad(name, expected="a path through folders", got=f"{path}, which is a file")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise bad(name, expected="a folder that can be written", got=str(path))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it.
+
+    Raises:
+        ScoreliftError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,9 +115,8 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         raise TypeError(f"{name}: cannot save a {type(value).__name__}")
 
     metadata = {"state": json.dumps(pack(state, "state"))}
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -96,10 +155,9 @@ def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]
 def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a network's tensors in half precision with a note, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     halves = {name: t.detach().half().contiguous() for name, t in tensors.items()}
-    save_file(halves, temporary, {"about": json.dumps(about)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(halves, temporary, {"about": json.dumps(about)})
 
 
 def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
