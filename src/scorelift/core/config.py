@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import bad
+from .errors import bad, check_finite
 
 
 def to_json(value: Any) -> Any:
@@ -22,6 +22,25 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def check_numbers(config: Any, name: str = "") -> None:
+    """Raise for a number in a configuration, at any depth, that is infinite or NaN; `name` is said before the field's.
+
+    >>> check_numbers({"cameras": {"distance": float("nan")}}, "stage")
+    Traceback (most recent call last):
+    scorelift.core.errors.ScoreliftError: stage.cameras.distance: expected a finite number, got nan.
+    """
+    if dataclasses.is_dataclass(config):
+        config = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if isinstance(config, dict):
+        for key, value in config.items():
+            check_numbers(value, f"{name}.{key}" if name else key)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            check_numbers(value, name)
+    elif isinstance(config, float):
+        check_finite(name, config)
 
 
 def from_json(value: Any, classes: Iterable[type]) -> Any:
