@@ -108,7 +108,9 @@ def main() -> None:
             figures = "".join(f"{row[p]:14.1f}" for p in (*PARTS, "step"))
             print(f"{kind:11}{form:10}{figures}{rows[-1]['faster']:9.1f}{apart:10.1e}")
     if args.out is not None:
-        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+        args.out.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import bad, check_finite
 
@@ -47,7 +50,7 @@ def from_json(value: Any, classes: Iterable[type]) -> Any:
     """Rebuild what `to_json` wrote; lists become tuples.
 
     Raises:
-        ScoreliftError: for a class or field that does not exist.
+        ScoreliftError: for a class or field that does not exist, or a value of another kind than its field's.
     """
     known = {cls.__name__: cls for cls in classes}
 
@@ -65,6 +68,39 @@ def from_json(value: Any, classes: Iterable[type]) -> Any:
         given = {key: rebuild(part) for key, part in item.items() if key != "type"}
         if unknown := set(given) - fields:
             raise bad(f"{cls.__name__}", expected=f"fields {', '.join(sorted(fields))}", got=", ".join(sorted(unknown)))
+        for name, hint in _hints(cls).items():
+            if name in given and not fits(given[name], hint):
+                raise bad(f"{cls.__name__}.{name}", expected=_said(hint), got=_said(given[name]))
         return cls(**given)
 
     return rebuild(value)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _said(value: Any) -> str:
+    return re.sub(r"\b(\w+\.)+", "", value.__name__ if isinstance(value, type) else str(value))[:80]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated kind; whole numbers do for others and back.
+
+    >>> fits(3, float), fits((1.0, 2), tuple[float, ...]), fits("a", int | None), fits("a", Literal["a", "b"])
+    (True, True, False, True)
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else list(parts)
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
+    if hint in (int, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)

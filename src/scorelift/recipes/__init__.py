@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.config import from_json
-from ..core.errors import check_choice
+from ..core.errors import ScoreliftError, bad, check_choice
 from .base import PARTS, Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
@@ -39,6 +39,18 @@ def find_recipe(name: str, preset: str | None = None) -> Recipe:
     return cls() if preset is None else cls.preset(preset)
 
 
-def recipe_from_json(value: Any) -> Recipe:
-    """The recipe a run was made with, from its config.json."""
-    return from_json(value, (*PARTS, *RECIPES.values()))
+def recipe_from_json(value: Any, name: str = "config.json") -> Recipe:
+    """The recipe a run was made with, from its config.json, whose path `name` is.
+
+    Raises:
+        ScoreliftError: if it is none.
+    """
+    try:
+        recipe = from_json(value, (*PARTS, *RECIPES.values()))
+    except TypeError as error:
+        raise ScoreliftError(f"{name}: damaged ({error}).") from error
+    except ScoreliftError as error:
+        raise ScoreliftError(f"{name}: damaged, or of another version. {error}") from error
+    if not isinstance(recipe, Recipe):
+        raise bad(name, expected="the recipe of a run", got=recipe, remedy="The file is damaged.")
+    return recipe
