@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..core.errors import ScoreliftError, bad
-from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
+from ..priors.registry import EMBEDDED, REFINER, check_model, check_there, load_prior
 from ..recipes import Recipe, find_recipe
 from .job import Job, check_size
 from .plan import exhausted, shortage
@@ -77,6 +77,7 @@ def generate(
         plan = plan.with_steps(steps)
     changes: dict[str, Any] = {k: v for k, v in (("prior", prior), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
+    check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
     path = Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{plan.seed}"
     run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
