@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -20,6 +21,14 @@ def bad(name: str, *, expected: str, got: object, remedy: str = "") -> Scorelift
     shown = repr(got) if isinstance(got, str) else str(got)
     tail = f" {remedy}" if remedy else ""
     return ScoreliftError(f"{name}: expected {expected}, got {shown}.{tail}")
+
+
+def reason(error: Exception) -> str:
+    """Why the system refused, in its own words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = re.search(r"([^:]+) \(os error", str(error))  # as safetensors has it
+    return (said[1] if said else str(error)).strip()
 
 
 def check_positive(name: str, value: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,19 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import ScoreliftError, bad
+from .errors import ScoreliftError, bad, reason
 
 _TENSOR = "__tensor__"
 _KEYS = "__pairs__"
 _TUPLE = "__tuple__"
-
-
-def reason(error: Exception) -> str:
-    """Why the system refused, in its own words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    said = re.search(r"([^:]+) \(os error", str(error))  # as safetensors has it
-    return (said[1] if said else str(error)).strip()
 
 
 @contextmanager
@@ -174,6 +165,15 @@ def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor],
         raise ScoreliftError(f"{what}: no weights at {path}. {remedy}") from error
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise ScoreliftError(f"{what}: {path} is damaged ({error}). {remedy}") from error
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is one that `save_state` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "state" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def weights_format(path: Path) -> str | None:
