@@ -30,7 +30,7 @@ def main() -> None:
             start = time.perf_counter()
             subprocess.run(command, check=True)
             wall = time.perf_counter() - start
-            metrics = json.loads((out / "metrics.json").read_text())
+            metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
             rows.append(
                 {"seed": seed, "wall": wall, "peak_mib": metrics["peak_memory_mib"], **metrics["seconds_by_part"]}
             )
@@ -40,7 +40,7 @@ def main() -> None:
         print(f"{row['seed']:>12}" + "".join(f"{row[key]:12.1f}" for key in keys))
     print(f"{'median':>12}" + "".join(f"{statistics.median(row[key] for row in rows):12.1f}" for key in keys))
     if args.out is not None:
-        args.out.write_text(json.dumps(rows, indent=2) + "\n")
+        args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

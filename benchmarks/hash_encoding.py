@@ -92,7 +92,9 @@ def main() -> None:
             figures = "".join(f"{row[part]:14.1f}{faster[part]:8.1f}" for part in PARTS)
             print(f"{name:8}{kind:11}{len(points):9}{figures}  {apart:.0e}")
     if args.out is not None:
-        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+        args.out.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
             cells.append(", ".join(f"{need.peak / GIB:.1f}" for need in needs))
         print("| " + " | ".join(cells) + " |", flush=True)
     if args.out is not None:
-        args.out.write_text(json.dumps(everything, indent=2) + "\n")
+        args.out.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main() -> None:
     for size, row in rows.items():
         print(f"| {size}² | {row['faces']:,} | " + " | ".join(f"{row[part]:.1f}" for part in PARTS) + " |")
     if options.out:
-        options.out.write_text(json.dumps(rows, indent=2))
+        options.out.write_text(json.dumps(rows, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

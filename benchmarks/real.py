@@ -162,7 +162,7 @@ def main() -> None:
             torch.cuda.empty_cache()
     if args.out is not None:
         about = {"card": card, "torch": torch.__version__, "dtype": str(dtype), "steps": args.steps}
-        args.out.write_text(json.dumps({**about, "rows": everything}, indent=2) + "\n")
+        args.out.write_text(json.dumps({**about, "rows": everything}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ def main() -> None:
     ]  # fmt: skip
     show(rows)
     if args.out is not None:
-        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+        args.out.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 def show(rows: list[dict]) -> None:

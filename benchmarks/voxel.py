@@ -148,7 +148,9 @@ def main() -> None:
             figures = "".join(f"{row[column]:15.1f}" for column in columns)
             print(f"{kind:11}{form:10}{figures}{row['peak_mib']:10.0f}{rows[-1]['faster']:9.1f}{apart:10.1e}")
     if args.out is not None:
-        args.out.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+        args.out.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

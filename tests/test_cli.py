@@ -176,6 +176,18 @@ def test_export(finished, tmp_path, form):
 
 
 @needs_weights
+def test_where_an_export_goes(finished, tmp_path, capsys):
+    for out, name in (
+        (tmp_path, "asset.ply"),
+        (tmp_path / "my.asset.v2", "my.asset.v2.ply"),
+        (tmp_path / "x.PLY", "x.ply"),
+    ):
+        assert main(["export", str(finished), "--format", "ply", "--out", str(out)]) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / name)
+        assert (tmp_path / name).exists()
+
+
+@needs_weights
 @pytest.mark.parametrize("source", ["scene", "mesh"])
 def test_render(finished, tmp_path, capsys, source):
     words = ["render", str(finished), "--source", source, "--resolution", "32"]
@@ -255,7 +267,7 @@ def test_the_canvas_recipe(tmp_path):
     result = scorelift("generate", "a red mushroom", "--recipe", "canvas", "--steps", "3", "--out", "c", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "c" / "preview.png").exists()
-    refused(scorelift("export", "c", cwd=tmp_path), "asset.glb")
+    refused(scorelift("export", "c", cwd=tmp_path), "no mesh")
 
 
 @needs_weights

@@ -114,7 +114,7 @@ def test_a_class_of_ones_own_is_read_again_once_registered(tmp_path):
             return dataclasses.replace(distilled, gradient=self.share * distilled.gradient)
 
     own = SMALL.with_stages({"picture": dataclasses.replace(SMALL.picture, distiller=Calm())})
-    with pytest.raises(ScoreliftError, match=r"got Calm\. .*scorelift\.recipes\.register"):
+    with pytest.raises(ScoreliftError, match=r"got 'Calm'\. .*scorelift\.recipes\.register"):
         scorelift.generate(PROMPT, recipe=own, out=tmp_path / "r", quiet=True)
     assert not (tmp_path / "r").exists()
     register(Calm)

@@ -1,8 +1,19 @@
+import os
+from functools import partial
+
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from scorelift.core.errors import ScoreliftError
-from scorelift.core.files import load_state, load_weights, save_state, save_weights, write_json
+from scorelift.core.files import check_out, load_state, load_weights, save_state, save_weights, write_bytes, write_json
+
+WRITERS = {
+    "bytes": lambda path: write_bytes(path, b"x"),
+    "state": lambda path: save_state(path, {"t": torch.ones(2)}),
+    "weights": lambda path: save_weights(path, {"t": torch.ones(2)}, {}),
+}
+every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
 
 def test_nested_state_comes_back_bit_for_bit(tmp_path):
@@ -68,3 +79,45 @@ def test_weights_in_eight_bits_are_within_half_a_step_of_their_rows(tmp_path):
     assert load_weights(tmp_path / "half.safetensors", "weights", "")[0]["matrix"].equal(
         tensors["matrix"].half().float()
     )
+
+
+@every_writer
+def test_a_folder_in_the_way_is_told_and_nothing_is_left(tmp_path, write):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ScoreliftError, match=r"a: cannot be written \(Is a directory\)"):
+        write(tmp_path / "a")
+    assert [p.name for p in tmp_path.rglob("*")] == ["a"]
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, monkeypatch):
+    def fill(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("scorelift.core.files.save_file", fill)
+    for write in (WRITERS["state"], WRITERS["weights"]):
+        with pytest.raises(ScoreliftError, match=r"a: cannot be written \(No space left on device\)\."):
+            write(tmp_path / "a")
+    assert not any(tmp_path.iterdir())
+
+
+@every_writer
+def test_files_have_the_permissions_of_others(tmp_path, write):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_can_never_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    check = partial(check_out, suffix=".png")
+    check(tmp_path / "new" / "folder" / "a.PNG")
+    for path, words in (("a.jpg", "ending in .png"), ("file/b/a.png", "file, which is a file")):
+        with pytest.raises(ScoreliftError, match=words):
+            check(tmp_path / path)
+    with pytest.raises(ScoreliftError, match="which is a folder"):
+        check_out(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

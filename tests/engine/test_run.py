@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -48,6 +51,24 @@ def test_created_and_opened_again(tmp_path):
         _ = run.metrics
 
 
+def test_any_prompt_in_a_terminal_without_a_language(tmp_path):
+    code = """
+from pathlib import Path
+from scorelift.engine.run import Run
+from scorelift.recipes import find_recipe
+run = Run.create(Path("r"), "a \\U0001f344", find_recipe("canvas"))
+run.log({"index": 0, "step": 1, "said": "\\U0001f344"})
+run.rewind_log(0, 1)
+assert Run.open(Path("r")).prompt == "a \\U0001f344"
+"""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **plain}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("content", ["config.json", "thesis.docx"])
 def test_folders_in_use_are_left_alone(tmp_path, content):
     (tmp_path / content).write_text("mine")
@@ -63,7 +84,7 @@ def test_a_file_in_the_way(tmp_path):
         Run.create(tmp_path / "r", "x", find_recipe("quick"))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"prompt": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"prompt": 3}', '{"prompt": 3, "recipe": {}}'])
 def test_damaged_configurations_are_told(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ScoreliftError, match=r"config\.json"):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import ScoreliftError, bad, reason
 from ..version import __version__
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
@@ -49,20 +49,37 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _usage() -> str:
-    lines = ["usage: scorelift COMMAND [OPTIONS]", ""]
-    lines += [f"  {name:<16} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [*lines, "", "scorelift COMMAND --help lists a command's options; scorelift --version the version."]
-    )
+HELP = ("-h", "--help", "help")
+
+
+def _usage(group: str = "") -> str:
+    """All commands, or those of a group."""
+    names = _group(group) if group else list(COMMANDS)
+    whose = f"scorelift {group} COMMAND" if group else "scorelift COMMAND"
+    lines = [f"usage: {whose} [OPTIONS]", ""]
+    lines += [f"  {name:<16} {(COMMANDS[name].__doc__ or '').splitlines()[0]}" for name in names]
+    more = "" if group else "; scorelift --version the version"
+    return "\n".join([*lines, "", f"{whose} --help lists a command's options{more}."])
+
+
+def _group(first: str) -> list[str]:
+    """Commands of two words that begin with one."""
+    return [name for name in COMMANDS if name.startswith(first + " ")]
 
 
 def _dispatch(argv: list[str]) -> None:
     name = next((n for n in (" ".join(argv[:2]), argv[0]) if n in COMMANDS), None)
     if name is None:
-        asked = " ".join(argv[:2]) if argv[0] in {n.split()[0] for n in COMMANDS} else argv[0]
-        raise bad("command", expected=f"one of {', '.join(COMMANDS)}", got=asked, remedy="See scorelift --help.")
+        known = _group(argv[0])
+        if known and argv[1:2] and argv[1] in HELP:
+            print(_usage(argv[0]))
+            return
+        remedy = f"See scorelift {argv[0]} --help." if known else "See scorelift --help."
+        asked = " ".join(argv[:2]) if known else argv[0]
+        raise bad("command", expected=f"one of {', '.join(known or COMMANDS)}", got=asked, remedy=remedy)
     command, rest = COMMANDS[name], argv[len(name.split()) :]
+    if _group(name) and rest[:1] and rest[0] in HELP:
+        print(_usage(name) + "\n")  # and, below, the options of the group's own command
     if command in (generate, plan):
         command(rest)
         return
@@ -95,7 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its remarks on parts that are not used here
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words and words[0] == "help":
+        words = [*words[1:], "--help"]
+    if not words or words[0] in HELP:
         print(_usage())
         return 0
     if words[0] == "--version":
@@ -110,6 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        named = f"{error.filename}: cannot be read or written ({reason(error)})"
+        print(f"scorelift: {named if error.filename else reason(error)}.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         resumes = words[0] in ("generate", "canvas")
         again = " The same command with --resume continues from what is saved." if resumes else ""

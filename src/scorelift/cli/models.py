@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
+from .checks import sentence
 from .options import MODEL
 
 
@@ -41,7 +42,11 @@ def priors_get(name: Positional[str], /) -> None:
     """
     from ..core.errors import bad
     from ..priors.known import KNOWN, download
+    from ..priors.registry import EMBEDDED, REFINER
 
+    if name in (EMBEDDED, REFINER):
+        print(f"{name} is embedded: nothing to download.")
+        return
     if name not in KNOWN and name.count("/") != 1:
         raise bad("name", expected=", ".join(KNOWN) + ", or a hub id", got=name)
     print(download(name))
@@ -67,12 +72,19 @@ def priors_check(
 
     import torch
 
+    from ..core.errors import check_at_least, check_finite
+    from ..core.files import check_out
     from ..core.pictures import to_uint8, write_png
     from ..engine.generate import pick_device
     from ..priors.guidance import Guidance
-    from ..priors.registry import load_prior
+    from ..priors.registry import check_model, load_prior
     from ..priors.sampling import sample as draw
 
+    prompt = sentence(prompt)
+    check_at_least("steps", steps, 2)
+    check_finite("cfg", cfg)
+    check_out(out, ".png")
+    check_model(model, prior)
     where = pick_device(device)
     begun = time.perf_counter()
     found = load_prior(prior, where, model)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from functools import wraps
+from inspect import signature
 from typing import Annotated, Any
 
 import tyro
 
-from ..core.errors import ScoreliftError
+from .complaints import complaint
 
 Command = Callable[..., None]
 FLAT = tyro.conf.arg(name="")
@@ -39,15 +39,13 @@ def call(command: Command, argv: Sequence[str], prog: str) -> None:
     def later(*args: Any, **kwargs: Any) -> Callable[[], None]:
         return lambda: command(*args, **kwargs)
 
-    complaint = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stderr(complaint):
+        with redirect_stderr(printed):
             action = tyro.cli(later, args=list(argv), prog=prog)
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = (line.strip(" │╭╮╰╯─") for line in complaint.getvalue().splitlines())
-        text = " ".join(line for line in lines if line)
-        text = re.sub(rf"For full helptext, (run|see):? *{re.escape(prog)} --help", "", text).strip()
-        raise ScoreliftError(f"{text.rstrip('.')}. See {prog} --help.") from None
+        places = [name for name, one in signature(command).parameters.items() if one.kind is one.POSITIONAL_ONLY]
+        raise complaint(printed.getvalue(), argv, prog, places) from None
     action()

@@ -48,7 +48,9 @@ def plan(argv: Sequence[str]) -> None:
         from ..core.errors import check_positive
         from ..engine.plan import free_of, gib, shortage
         from ..engine.plan import plan as planned
+        from ..priors.registry import check_model
 
+        check_model(settings.model, settings.prior, *(stage.prior for stage in settings.stages().values()))
         for name, value in (("vram", vram), ("tflops", tflops)):
             if value is not None:
                 check_positive(name, value)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import AvoidSubcommands, Positional
 
-from ..core.errors import bad
+from ..core.errors import bad, check_at_least, check_finite, check_seed
+from .checks import sentence
 from .options import FLAT, MODEL, call
 from .resuming import check_same
 
@@ -51,6 +52,7 @@ def generate(argv: Sequence[str]) -> None:
             quiet: Print nothing but errors.
             settings: Every field of the recipe.
         """
+        prompt = sentence(prompt)
         if resume:
             asked = settings if steps is None else settings.with_steps(steps)
             check_same(run_folder(prompt, asked, out), asked, find_recipe(name), argv)
@@ -94,6 +96,10 @@ def canvas(
     from ..engine.run import slug
     from ..recipes.canvas import study
 
+    prompt = sentence(prompt)
+    check_finite("cfg", cfg)
+    for name, value in (("pictures", pictures), ("steps", steps), ("size", size)):
+        check_at_least(name, value)
     recipe = study(distiller, noise, cfg, kind=kind, pictures=pictures, steps=steps, size=size)
     where = out or Path("runs") / f"canvas-{slug(prompt)}-{seed}"
     if resume:
@@ -127,7 +133,7 @@ def export(run: Positional[Path], /, *, format: Literal["glb", "obj", "ply"] = "
     Args:
         run: Folder of the run.
         format: GLB (one file), OBJ (with material and texture) or PLY (vertex colours).
-        out: Where to write; default asset.<format> in the run's folder.
+        out: File to write, or a folder for asset.<format>; default the run's.
     """
     from ..engine.outputs import export_run
     from ..engine.run import Run
@@ -152,17 +158,21 @@ def render(
     """
     from dataclasses import replace
 
+    from ..core.files import check_out
     from ..core.pictures import to_uint8, write_png
-    from ..engine.outputs import shooter
+    from ..engine.outputs import check_solid, shooter
     from ..engine.run import Run
     from ..export.pictures import write_mp4
 
-    if frames < 1:
-        raise bad("frames", expected="at least 1", got=frames)
+    check_at_least("frames", frames)
     if turntable and shot.resolution % 2:
         raise bad("resolution", expected="an even number of pixels for a video", got=shot.resolution)
+    opened = Run.open(run)
     path = out or run / ("render.mp4" if turntable else "render.png")
-    shoot = shooter(Run.open(run), source)
+    check_out(path, ".mp4" if turntable else ".png")
+    shoot = shooter(opened, source)
+    if turntable or shot.mode not in ("albedo", "shaded"):
+        check_solid(opened, "turntable" if turntable else f"mode {shot.mode}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if turntable:
         turn = [replace(shot, azimuth_deg=shot.azimuth_deg + 360 * i / frames) for i in range(frames)]
@@ -194,14 +204,20 @@ def sample(
     """
     import torch
 
+    from ..core.files import check_out
     from ..core.pictures import labelled_sheet, write_png
     from ..engine.generate import pick_device
     from ..priors.guidance import Guidance
-    from ..priors.registry import load_prior
+    from ..priors.registry import check_model, load_prior
     from ..priors.sampling import sample as draw
 
-    if n < 1:
-        raise bad("n", expected="at least 1", got=n)
+    prompt = sentence(prompt)
+    check_at_least("n", n)
+    check_at_least("steps", steps, 2)
+    check_finite("cfg", cfg)
+    check_seed(seed)
+    check_out(out, ".png")
+    check_model(model, prior)
     found = load_prior(prior, pick_device(device), model)
     if size is not None and size not in found.sizes:
         raise bad("size", expected=f"one of {found.sizes}", got=size)

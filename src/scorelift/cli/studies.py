@@ -24,6 +24,7 @@ def reproduce(
         runs: Folder of the runs; finished ones are kept.
         device: Where to compute.
     """
+    from ..core.files import check_folder
     from ..reproduce import STUDIES, Bench
     from ..reproduce.bench import write_index
 
@@ -35,6 +36,8 @@ def reproduce(
         return
     if study not in STUDIES[paper]:
         raise bad("study", expected=f"one of {', '.join(STUDIES[paper])}", got=study)
+    check_folder(out)
+    check_folder(runs, "runs")
     entry = STUDIES[paper][study]
     scale = entry.fast if fast else entry.full
     bench = Bench(runs / paper, device=device, say=print)

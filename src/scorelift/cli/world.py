@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from ..core.errors import check_at_least, check_seed
 from .options import FLAT
 
 if TYPE_CHECKING:
@@ -23,10 +24,15 @@ def toybox_show(*, out: Path = Path("toybox.png"), captions: int = 0, seed: int 
         seed: Of the random captions.
         size: Height and width of each picture.
     """
+    from ..core.files import check_out
     from ..core.pictures import write_png
     from ..toybox.sheet import kinds_sheet, random_sheet
 
+    check_at_least("captions", captions, 0)
+    check_seed(seed)
+    check_out(out, ".png")
     picture = random_sheet(captions, seed, size) if captions else kinds_sheet(size)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, picture)
     print(out)
 
@@ -70,9 +76,14 @@ def toybox_render(
         textureless: Shapes without their colours.
         crops: Parts of large pictures, which the refiner trains on.
     """
+    from ..core.files import check_folder
     from ..engine.progress import Progress
     from ..toybox.data import CROP_SHARD, SHARD, render_shard
 
+    check_at_least("shards", shards)
+    check_at_least("first", first, 0)
+    check_seed(seed)
+    check_folder(folder, "folder")
     progress = Progress(shards * (CROP_SHARD if crops else SHARD))
 
     def count(n: int) -> None:
@@ -100,11 +111,14 @@ def toybox_train(
         start: Weights to train further; leave out stages with `--text-pictures 0` and the like.
         settings: Every field of the training configuration.
     """
+    from ..core.files import check_folder
     from ..engine.generate import pick_device
     from ..priors.toybox import FORMAT, load_toybox
     from ..toybox.data import Pictures
     from ..toybox.train import Trainer
 
+    check_seed(settings.seed)
+    check_folder(out)
     begin = load_toybox(start) if start else None
     trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin)
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
@@ -124,11 +138,14 @@ def toybox_refiner(
         save_every: Seconds between checkpoints.
         settings: Every field of the training configuration.
     """
+    from ..core.files import check_folder
     from ..engine.generate import pick_device
     from ..priors.refiner import FORMAT, WEIGHTS
     from ..toybox.data import Pictures
     from ..toybox.refiner import RefinerTrainer
 
+    check_seed(settings.seed)
+    check_folder(out)
     trainer = RefinerTrainer(settings, Pictures(pictures), out, device=pick_device(device))
     _train(trainer, out / WEIGHTS, FORMAT, steps, save_every)
 
@@ -168,11 +185,15 @@ def toybox_judge(
     """
     import torch
 
+    from ..core.files import check_out
     from ..engine.progress import Progress
     from ..evaluate.prior import judge_on_truth
     from ..toybox.data import Pictures
     from ..toybox.judge import load_judge, save_judge, train_judge
 
+    check_at_least("steps", steps)
+    check_seed(seed)
+    check_out(out)
     torch.set_flush_denormal(True)
     earlier, about = load_judge(start) if start else (None, {"steps": 0})
     progress = Progress(steps)
@@ -197,10 +218,14 @@ def toybox_retriever(
         steps: Batches of 96.
         seed: Of the training.
     """
+    from ..core.files import check_out
     from ..engine.progress import Progress
     from ..toybox.data import Pictures
     from ..toybox.retriever import save_retriever, train_retriever
 
+    check_at_least("steps", steps)
+    check_seed(seed)
+    check_out(out)
     progress = Progress(steps)
     shapes = Pictures(textureless, textureless=True)
     net = train_retriever(

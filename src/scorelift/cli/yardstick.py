@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from ..core.errors import bad
+from ..core.errors import bad, check_at_least, check_finite, check_seed
 from .options import FLAT
 
 
@@ -27,13 +27,15 @@ def evaluate(
         captions: A file of distractor captions, one a line; default: drawn from the toybox.
         out: Markdown (.md) or JSON (.json) to write.
     """
-    from ..core.files import write_bytes, write_json
+    from ..core.files import check_out, write_bytes, write_json
     from ..engine.run import Run
     from ..evaluate.assets import evaluate_runs
     from ..evaluate.tables import as_markdown
 
     if out is not None and out.suffix not in (".md", ".json"):
         raise bad("out", expected="a name ending in .md or .json", got=str(out))
+    if out is not None:
+        check_out(out)
     text = None if captions is None else _read("captions", captions, "captions, one a line")
     lines = None if text is None else [line.strip() for line in text.splitlines() if line.strip()]
     result = evaluate_runs([Run.open(path) for path in runs], settings, lines)
@@ -47,7 +49,7 @@ def evaluate(
 def _read(name: str, path: Path, what: str) -> str:
     """The text of a file that a user named."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise bad(name, expected=f"a file of {what}", got=str(path), remedy=f"({error})") from error
 
@@ -70,7 +72,7 @@ def evaluate_prefer(
     """
     import json
 
-    from ..core.files import write_bytes
+    from ..core.files import check_out, write_bytes
     from ..engine.run import Run
     from ..evaluate.preference import preference_page
     from ..evaluate.preference import tally as count
@@ -88,6 +90,8 @@ def evaluate_prefer(
             for run, counts in rows.items():
                 print(f"  {run}: {counts['wins']} won, {counts['ties']} equal, {counts['losses']} lost")
         return
+    check_seed(seed)
+    check_out(out, ".html")
     page = preference_page([Run.open(path) for path in runs], seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, page.encode())
@@ -107,10 +111,16 @@ def evaluate_prior(
         seed: Of prompts and noise.
         out: JSON to write.
     """
-    from ..core.files import write_json
+    from ..core.files import check_out, write_json
     from ..evaluate.prior import evaluate_prior as measure
     from ..priors.registry import load_prior
 
+    check_at_least("n", n)
+    check_at_least("steps", steps, 2)
+    check_finite("cfg", cfg)
+    check_seed(seed)
+    if out is not None:
+        check_out(out, ".json")
     result = measure(load_prior(prior), n=n, cfg_scale=cfg, steps=steps, seed=seed)
     truth = result["truth"]
     print(f"{'':16}{'prior':>8}{'true pictures':>16}")

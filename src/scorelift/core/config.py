@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import bad
+from .errors import bad, check_finite
 
 
 def to_json(value: Any) -> Any:
@@ -54,11 +57,30 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
     return {key: item for part in inner for key, item in part.items()}
 
 
-def from_json(value: Any, classes: Iterable[type]) -> Any:
-    """Rebuild what `to_json` wrote; lists become tuples.
+def check_numbers(config: Any, name: str = "") -> None:
+    """Raise for a number in a configuration, at any depth, that is infinite or NaN; `name` is said before the field's.
+
+    >>> check_numbers({"cameras": {"distance": float("nan")}}, "stage")
+    Traceback (most recent call last):
+    scorelift.core.errors.ScoreliftError: stage.cameras.distance: expected a finite number, got nan.
+    """
+    if dataclasses.is_dataclass(config):
+        config = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if isinstance(config, dict):
+        for key, value in config.items():
+            check_numbers(value, f"{name}.{key}" if name else key)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            check_numbers(value, name)
+    elif isinstance(config, float):
+        check_finite(name, config)
+
+
+def from_json(value: Any, classes: Iterable[type], anywhere: Collection[type] = ()) -> Any:
+    """Rebuild what `to_json` wrote; lists become tuples. Classes `anywhere` may stand in any field.
 
     Raises:
-        ScoreliftError: for a class or field that does not exist.
+        ScoreliftError: for a class or field that does not exist, or a value of another kind than its field's.
     """
     known = {cls.__name__: cls for cls in classes}
 
@@ -77,6 +99,39 @@ def from_json(value: Any, classes: Iterable[type]) -> Any:
         given = {key: rebuild(part) for key, part in item.items() if key != "type"}
         if unknown := set(given) - fields:
             raise bad(f"{cls.__name__}", expected=f"fields {', '.join(sorted(fields))}", got=", ".join(sorted(unknown)))
+        for name, hint in _hints(cls).items():
+            if name in given and type(given[name]) not in anywhere and not fits(given[name], hint):
+                raise bad(f"{cls.__name__}.{name}", expected=_said(hint), got=_said(given[name]))
         return cls(**given)
 
     return rebuild(value)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _said(value: Any) -> str:
+    return re.sub(r"\b(\w+\.)+", "", value.__name__ if isinstance(value, type) else str(value))[:80]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated kind; whole numbers do for others and back.
+
+    >>> fits(3, float), fits((1.0, 2), tuple[float, ...]), fits("a", int | None), fits("a", Literal["a", "b"])
+    (True, True, False, True)
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else list(parts)
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
+    if hint in (int, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)

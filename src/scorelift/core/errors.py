@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -22,10 +23,40 @@ def bad(name: str, *, expected: str, got: object, remedy: str = "") -> Scorelift
     return ScoreliftError(f"{name}: expected {expected}, got {shown}.{tail}")
 
 
+def reason(error: Exception) -> str:
+    """Why the system refused, in its own words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = re.search(r"([^:]+) \(os error", str(error))  # as safetensors has it
+    return (said[1] if said else str(error)).strip()
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise unless `value` is a finite number above zero."""
     if not (math.isfinite(value) and value > 0):
         raise bad(name, expected="a number above 0", got=value)
+
+
+def check_finite(name: str, *values: float) -> None:
+    """Raise unless the values are numbers, neither infinite nor NaN."""
+    for value in values:
+        if not math.isfinite(value):
+            raise bad(name, expected="a finite number", got=value)
+
+
+def check_at_least(name: str, value: int, least: int = 1) -> None:
+    """Raise unless a whole number is no smaller than `least`."""
+    if value < least:
+        raise bad(name, expected=f"at least {least}", got=value)
+
+
+SEEDS = 1 << 32
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raise unless a seed has 32 bits: generators take 64, and seeds are multiplied by up to a million on the way."""
+    if not 0 <= seed < SEEDS:
+        raise bad(name, expected=f"a whole number from 0 to {SEEDS - 1}", got=seed)
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

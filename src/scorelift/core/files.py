@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,68 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import ScoreliftError
+from .errors import ScoreliftError, bad, reason
 
 _TENSOR = "__tensor__"
 _KEYS = "__pairs__"
 _TUPLE = "__tuple__"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; renamed to `path` when all went well, removed when not.
+
+    Raises:
+        ScoreliftError: if the file cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors' own writer lets nobody else read
+            with suppress(OSError):
+                temporary.chmod(mode)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise ScoreliftError(f"{path}: cannot be written ({reason(error)}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_out(path: Path, suffix: str = "", name: str = "out") -> None:
+    """Raise if a file can never be written there, so that it is told before the work; its folder need not exist yet.
+
+    Args:
+        suffix: the only one its name may end in; "": any.
+    """
+    if path.is_dir():
+        raise bad(name, expected="a file to write", got=f"{path}, which is a folder")
+    if suffix and path.suffix.lower() != suffix:
+        raise bad(name, expected=f"a name ending in {suffix}", got=str(path))
+    check_folder(path.parent, name)
+
+
+def check_folder(path: Path, name: str = "out") -> None:
+    """Raise if a folder is not there and cannot be made, or cannot be written to."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise bad(name, expected="a path through folders", got=f"{path}, which is a file")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise bad(name, expected="a folder that can be written", got=str(path))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it.
+
+    Raises:
+        ScoreliftError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,9 +106,8 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         raise TypeError(f"{name}: cannot save a {type(value).__name__}")
 
     metadata = {"state": json.dumps(pack(state, "state"))}
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -102,15 +152,14 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     With 16 bits in half precision; with 8, matrices and kernels as int8 and a scale for each row, the rest in half.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if bits == 8 and tensor.ndim >= 2:
             kept[name], kept[name + _SCALE] = eight_bits(tensor.detach().float())
         else:
             kept[name] = tensor.detach().half().contiguous()
-    save_file(kept, temporary, {"about": json.dumps(about)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(kept, temporary, {"about": json.dumps(about)})
 
 
 def eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,6 +188,15 @@ def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor],
         if kept[name].dtype == torch.int8:
             tensors[name] = t * kept[name + _SCALE].view(-1, *[1] * (t.ndim - 1))
     return tensors, about
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is one that `save_state` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "state" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def weights_format(path: Path) -> str | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ..core.config import to_json
+from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice
-from ..priors.registry import EMBEDDED, REFINER, check_there, load_prior
-from ..recipes import Recipe, find_recipe, recipe_from_json
+from ..priors.registry import EMBEDDED, REFINER, check_model, check_there, load_prior
+from ..recipes import OWN, Recipe, find_recipe, known_parts
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
@@ -93,6 +93,7 @@ def generate(
         plan = plan.with_steps(steps)
     changes: dict[str, Any] = {k: v for k, v in (("prior", prior and str(prior)), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
+    check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
     path = run_folder(prompt, plan, out)
     run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
@@ -115,7 +116,7 @@ def generate(
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
     fresh = run is None
     if fresh and team.leads:
-        recipe_from_json(to_json(plan))  # told now if it cannot be read again
+        from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
         run = Run.create(path, prompt, plan, start=start)
     team.wait()
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)

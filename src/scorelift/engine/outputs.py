@@ -23,7 +23,7 @@ from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Body, Canvas, Scene, Volume, VoxelField
+from ..scenes import Body, Canvas, CanvasConfig, Scene, Volume, VoxelField
 from ..scenes.canvas import Flat
 from .run import Run, final_scene, slug
 
@@ -108,12 +108,20 @@ def shooter(run: Run, source: str) -> Callable[[Shot], Tensor]:
     return lambda shot: shoot_mesh(asset, shot)
 
 
+def check_solid(run: Run, asked: str) -> None:
+    """Raise if a run's recipe is of flat pictures, which have no such thing."""
+    if isinstance(list(run.recipe.stages().values())[-1].scene, CanvasConfig):
+        raise bad("run", expected="a run of a 3-D recipe", got=str(run.path),
+                  remedy=f"The recipe {run.recipe.name} makes flat pictures: no {asked}.")  # fmt: skip
+
+
 def load_asset(run: Run) -> Asset:
     """The exported mesh of a run.
 
     Raises:
         ScoreliftError: if it has none.
     """
+    check_solid(run, "mesh")
     source = run.path / "asset.glb"
     if not source.exists():
         raise bad("run", expected="a run with an asset.glb", got=str(run.path), remedy="Continue it with --resume.")
@@ -123,16 +131,24 @@ def load_asset(run: Run) -> Asset:
 def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) -> list[Path]:
     """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
 
+    Args:
+        out: the file to write, or a folder; default the run's.
+
     Raises:
-        ScoreliftError: for an unknown format or a run without an asset.
+        ScoreliftError: for an unknown format, a file named after another one, or a run without an asset.
     """
     if form not in FORMATS:
         raise bad("format", expected=f"one of {', '.join(FORMATS)}", got=form)
     run = run if isinstance(run, Run) else Run.open(run)
     out = None if out is None else Path(out)
+    if out is None or out.is_dir():
+        folder, stem = out or run.path, "asset"
+    else:
+        suffix = out.suffix.lower().removeprefix(".")
+        if suffix in FORMATS and suffix != form:
+            raise bad("out", expected=f"a name ending in .{form}", got=str(out), remedy=f"Or choose --format {suffix}.")
+        folder, stem = out.parent, out.stem if suffix == form else out.name
     asset = load_asset(run)
-    folder = run.path if out is None else out.parent
-    stem = "asset" if out is None else out.stem
     folder.mkdir(parents=True, exist_ok=True)
     if form == "glb":
         files = {f"{stem}.glb": to_glb(asset, slug(run.prompt))}

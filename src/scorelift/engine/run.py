@@ -79,12 +79,12 @@ class Run:
         """
         path = Path(path)
         try:
-            config = json.loads((path / "config.json").read_text())
-            if not (isinstance(config, dict) and {"prompt", "recipe"} <= config.keys()):
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            if not (isinstance(config, dict) and isinstance(config.get("prompt"), str) and "recipe" in config):
                 raise KeyError("prompt")
         except FileNotFoundError as error:
             raise bad("run", expected="a folder made by `scorelift generate`", got=str(path)) from error
-        except (json.JSONDecodeError, KeyError, NotADirectoryError) as error:
+        except (ValueError, KeyError, NotADirectoryError) as error:
             raise bad(
                 "run", expected="a readable config.json", got=f"{path / 'config.json'}, which is damaged"
             ) from error
@@ -110,7 +110,7 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe it was made with."""
-        return recipe_from_json(self.config["recipe"])
+        return recipe_from_json(self.config["recipe"], str(self.path / "config.json"))
 
     def until(self, stage: str | None) -> Run:
         """The same run, to be continued to another last stage.
@@ -137,18 +137,18 @@ class Run:
         """Figures of a finished run."""
         if not self.finished:
             raise ScoreliftError(f"run: {self.path} is not finished. Continue it with --resume.")
-        return json.loads((self.path / "metrics.json").read_text())
+        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to log.jsonl."""
-        with (self.path / "log.jsonl").open("a") as file:
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
         """All log lines; a half-written last line is left out."""
         path = self.path / "log.jsonl"
         entries = []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
                 entries.append(json.loads(line))
             except json.JSONDecodeError:
@@ -160,7 +160,7 @@ class Run:
         kept = [e for e in self.read_log() if (e["index"], e["step"]) <= (index, step)]
         text = "".join(json.dumps(e) + "\n" for e in kept)
         temporary = self.path / "log.jsonl.tmp"
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, self.path / "log.jsonl")
 
     def checkpoints(self) -> list[Path]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
-from ..core.errors import bad, check_positive, check_range
+from ..core.errors import bad, check_positive, check_range, check_seed
 from ..core.lights import Lights, Shading
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
@@ -30,6 +30,8 @@ from .retrieval import candidates, meaning, retrieve, spec_of, summary
 
 MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
 BACKDROP = 0.85
+MOST_DISTRACTORS = 2000
+"As many as are drawn in two seconds; captions that differ become rare."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,10 @@ class Evaluation:
     "Captions to choose from, drawn from the toybox unless a file gives them."
     cameras: Cameras30 = field(default_factory=Cameras30)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("distractors", self.distractors, 1, MOST_DISTRACTORS)
+        check_seed(self.seed)
 
 
 def toybox_distractors(n: int, seed: int = 0, captions: Iterable[str] = ()) -> list[str]:

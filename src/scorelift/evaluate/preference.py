@@ -51,6 +51,8 @@ def preference_page(runs: Sequence[Run], seed: int = 0) -> str:
         ScoreliftError: if no two runs share a prompt, or one has no turntable.
     """
     videos, pairs = {}, []
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise bad("runs", expected="different runs", got=", ".join(str(run.path) for run in runs))
     for i, run in enumerate(runs):
         path = run.path / "turntable.mp4"
         if not path.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..core.cameras import Cameras
+from ..core.files import replacing
 from ..core.lights import Lights
 from ..core.pictures import to_uint8
 from ..scenes import Scene
@@ -76,9 +76,8 @@ def turntable(scene: Scene, cameras: Cameras, size: int) -> list[UInt8[np.ndarra
 
 def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: int = 24) -> None:
     """Write frames (even height and width) as an MPEG-4 video every player opens, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
     height, width, _ = frames[0].shape
-    with av.open(str(temporary), "w", format="mp4") as container:
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream = cast(av.VideoStream, container.add_stream(codec, rate=fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -89,4 +88,3 @@ def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: int = 24) -> None:
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-    os.replace(temporary, path)

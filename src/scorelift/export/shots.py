@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.camera_samplers import FRAME, ring
 from ..core.cameras import Cameras, direction
+from ..core.config import check_numbers
 from ..core.errors import bad, check_choice, check_positive, check_range
 from ..core.lights import Lights
 from ..scenes import Scene
@@ -45,6 +46,7 @@ class Shot:
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, MODES)
+        check_numbers(self)
         check_range("elevation_deg", self.elevation_deg, -90, 90)
         check_range("light_elevation_deg", self.light_elevation_deg or 0.0, -90, 90)
         check_range("ambient", self.ambient, 0, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..core.errors import ScoreliftError, bad
-from ..core.files import weights_format
+from ..core.files import is_state, weights_format
 from .base import Prior
 from .known import KNOWN, SINGLE, check_installed, folder_of
 from .options import ModelOptions
@@ -18,6 +18,7 @@ from .toybox import ToyboxPrior, load_toybox
 
 EMBEDDED = ToyboxPrior.name
 REFINER = ToyboxRefiner.name
+SUFFIX = ".safetensors"
 
 
 def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | None = None) -> Prior:
@@ -39,12 +40,24 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
         return load_toybox(device=device)
     if name == REFINER:
         return load_refiner(device=device)
-    if name.endswith(".safetensors"):
+    if name.endswith(SUFFIX):
+        if is_state(Path(name)):
+            raise bad("prior", expected="a weights file", got=f"{name}, which is a checkpoint of a run or training",
+                      remedy="A run's prior is the one that its config.json names.")  # fmt: skip
         load = load_refiner if weights_format(Path(name)) == REFINER_FORMAT else load_toybox
         return load(Path(name), device)
     from .diffusers import load_diffusers
 
     return load_diffusers(_folder(name), device, options, name=name)
+
+
+def check_model(options: ModelOptions, *names: str | None) -> None:
+    """Raise for options of diffusers models where all priors are embedded ones, which run as they are."""
+    changed = [name for name, value in vars(options).items() if value != getattr(ModelOptions(), name)]
+    if changed and all(name is None or name in (EMBEDDED, REFINER) or name.endswith(SUFFIX) for name in names):
+        asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in changed)
+        raise bad("model", expected=f"no such options for the embedded prior {names[0]}", got=asked,
+                  remedy="They are for diffusers models.")  # fmt: skip
 
 
 def sketch_prior(name: str, options: ModelOptions | None = None) -> tuple[Prior, int]:
@@ -53,7 +66,7 @@ def sketch_prior(name: str, options: ModelOptions | None = None) -> tuple[Prior,
     Raises:
         ScoreliftError: as `load_prior`.
     """
-    if name in (EMBEDDED, REFINER) or name.endswith(".safetensors"):
+    if name in (EMBEDDED, REFINER) or name.endswith(SUFFIX):
         return load_prior(name, "meta"), 0
     from .diffusers.sketch import sketch_diffusers, text_bytes
 
@@ -69,7 +82,7 @@ def check_there(name: str) -> None:
     """
     if name in (EMBEDDED, REFINER):
         return
-    if not name.endswith(".safetensors"):
+    if not name.endswith(SUFFIX):
         _folder(name)
     elif not Path(name).exists():
         raise bad("prior", expected="a weights file that exists", got=name)
@@ -77,6 +90,9 @@ def check_there(name: str) -> None:
 
 def _folder(name: str) -> Path:
     """The folder of a diffusers model."""
+    if not name.strip():
+        raise bad("prior", expected="a prior's name, a folder, a hub id or a weights file", got=name,
+                  remedy="`scorelift priors` lists names.")  # fmt: skip
     if Path(name).is_dir():
         folder: Path | None = Path(name)
     elif name in KNOWN or (name.count("/") == 1 and name[0] not in "./~"):

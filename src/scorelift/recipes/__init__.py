@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ..core.config import from_json, parts_of
-from ..core.errors import check_choice
+from ..core.errors import ScoreliftError, bad, check_choice
 from .base import Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
@@ -42,7 +42,8 @@ def find_recipe(name: str, preset: str | None = None) -> Recipe:
     return cls() if preset is None else cls.preset(preset)
 
 
-_PARTS: list[type] = []
+OWN: list[type] = []
+"Parts that are not ours: `register` adds to them."
 
 
 def register(cls: Kind) -> Kind:
@@ -52,15 +53,28 @@ def register(cls: Kind) -> Kind:
     """
     if issubclass(cls, Recipe):
         RECIPES[cls.name] = cls
-    elif cls not in _PARTS:
-        _PARTS.append(cls)
+    elif cls not in OWN:
+        OWN.append(cls)
     return cls
 
 
-def recipe_from_json(value: Any) -> Recipe:
-    """The recipe a run was made with, from its config.json.
+def known_parts() -> dict[type, None]:
+    """Classes that a saved recipe may name."""
+    return parts_of(*RECIPES.values(), *OWN)
+
+
+def recipe_from_json(value: Any, name: str = "config.json") -> Recipe:
+    """The recipe a run was made with, from its config.json, whose path `name` is.
 
     Raises:
-        ScoreliftError: if it names what nobody registered.
+        ScoreliftError: if it is none, or names what nobody registered.
     """
-    return from_json(value, parts_of(*RECIPES.values(), *_PARTS))
+    try:
+        recipe = from_json(value, known_parts(), OWN)
+    except TypeError as error:
+        raise ScoreliftError(f"{name}: damaged ({error}).") from error
+    except ScoreliftError as error:
+        raise ScoreliftError(f"{name}: damaged, or of another version. {error}") from error
+    if not isinstance(recipe, Recipe):
+        raise bad(name, expected="the recipe of a run", got=recipe, remedy="The file is damaged.")
+    return recipe

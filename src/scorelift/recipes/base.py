@@ -15,7 +15,8 @@ from ..core.camera_samplers import (
     ring,
 )
 from ..core.cameras import Cameras
-from ..core.errors import bad, check_choice, check_positive
+from ..core.config import check_numbers
+from ..core.errors import bad, check_choice, check_positive, check_seed
 from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Schedule
 from ..distill.baselines import DiffusionLoss
@@ -101,6 +102,7 @@ class Stage:
                 raise bad(name, expected="a whole number of at least 1", got=value)
         if not isinstance(self.bands, int) or self.bands < 0:
             raise bad("bands", expected="a whole number of at least 0", got=self.bands)
+        check_numbers(self)
         if isinstance(self.noise, Trajectory) and self.noise.levels > self.steps:
             raise bad("noise.levels", expected=f"at most the stage's steps, {self.steps}, so that none is left out",
                       got=self.noise.levels)  # fmt: skip
@@ -165,6 +167,7 @@ class Recipe:
     finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.until is not None:
             check_choice("until", self.until, [*self._all(), *self.parts])
             object.__setattr__(self, "until", self.parts.get(self.until, self.until))

@@ -44,6 +44,7 @@ class CanvasRecipe(Recipe):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.picture.scene, CanvasConfig) and self.picture.scene.pictures != self.picture.views:
             scene = replace(self.picture.scene, pictures=self.picture.views)
             object.__setattr__(self, "picture", replace(self.picture, scene=scene))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,31 @@ import torch
 from pytorch_optimizer.optimizer.shampoo import LayerWiseGrafting, ScalableShampoo
 from torch import Tensor
 
-from ..core.schedules import Constant, Schedule, WarmupCosine
+from ..core.errors import bad, check_at_least
+from ..core.schedules import Constant, Schedule, WarmupCosine, extremes
+
+
+class Checked:
+    """What all optimizers' settings are held to."""
+
+    def __post_init__(self) -> None:
+        """Raise for a rate, decay or epsilon below 0, or betas outside [0, 1)."""
+        settings = vars(self)
+        for value in extremes(settings["rate"]):
+            if value < 0:
+                raise bad("rate", expected="no learning rate below 0", got=value)
+        for beta in settings["betas"]:
+            if not 0 <= beta < 1:
+                raise bad("betas", expected="two numbers in [0, 1)", got=settings["betas"])
+        for name in ("eps", "weight_decay"):
+            if not 0 <= settings.get(name, 0.0) < math.inf:
+                raise bad(name, expected="a number of at least 0", got=settings[name])
+        for name in ("exponent_override", "block_size", "recompute_every"):
+            check_at_least(name, settings.get(name, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Checked):
     """Adam with a learning rate that follows the stage's progress."""
 
     rate: Schedule = Constant(0.05)
@@ -27,7 +48,7 @@ class Adam:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adamax:
+class Adamax(Checked):
     """Adam with the largest recent gradient as its scale (Kingma & Ba 2015, Alg. 2). Ref: SJC App. A3."""
 
     rate: Schedule = Constant(0.05)
@@ -40,7 +61,7 @@ class Adamax:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW:
+class AdamW(Checked):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), set for hash grids.
 
     The decay is torch's: DreamFlow names the optimizer and its rates only. `betas` and `eps` are those of Müller et al.
@@ -58,7 +79,7 @@ class AdamW:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shampoo:
+class Shampoo(Checked):
     """Distributed Shampoo with DreamFusion's settings.
 
     Ref: DreamFusion App. A.2, "Optimizer"; Anil et al. (2020).

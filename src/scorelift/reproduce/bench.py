@@ -124,7 +124,7 @@ def write_index(folder: Path, paper: str) -> Path:
     """Write PAPER.md: the pages of a paper's studies in a folder, and how each was made."""
     lines = [f"# {paper}: what was made again", ""]
     for page in sorted(folder.glob(f"{paper}-*.md")):
-        title, _, note = page.read_text().splitlines()[:3]
+        title, _, note = page.read_text(encoding="utf-8").splitlines()[:3]
         lines.append(f"- [{title.removeprefix('# ')}]({page.name}). {note}")
     index = folder / f"{paper}.md"
     write_bytes(index, ("\n".join(lines) + "\n").encode())

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import check_choice, check_positive
+from ..core.errors import check_at_least, check_choice, check_positive
 from ..core.lights import Shading
 from ..kernels.composite import weights_dense
 from .fields import Field, Lookup, March, Rays, Sums, ball_span
@@ -53,6 +53,8 @@ class NetworkConfig:
         check_choice("normals", self.normals, ("analytic", "differences"))
         for name in ("extent", "coarse_samples", "difference"):
             check_positive(name, getattr(self, name))
+        for name in ("fine_samples", "occupancy"):
+            check_at_least(name, getattr(self, name), 0)
 
 
 class NetworkField(Field):

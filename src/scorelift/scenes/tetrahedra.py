@@ -129,7 +129,7 @@ def boundary_vertices(resolution: int) -> Bool[Tensor, " v"]:
 def free_bytes() -> int | None:
     """Memory that can still be had, else the machine's whole; None where the system tells neither."""
     with suppress(OSError):
-        if told := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text()):
+        if told := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8")):
             return int(told[1]) * 1024
     with suppress(AttributeError, OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

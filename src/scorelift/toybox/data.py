@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..core.camera_samplers import OrbitSampler
 from ..core.errors import ScoreliftError
+from ..core.files import replacing, write_bytes
 from ..core.samplers import BackdropSampler, LightSampler
 from .crops import CROP, WHOLE, backdrop_crops, draw_windows
 from .grammar import say
@@ -76,11 +77,9 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
             entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3), *corner])
         if on_batch is not None:
             on_batch(count)
-    path.with_suffix(".json").write_text(json.dumps(entries))
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    write_bytes(path.with_suffix(".json"), json.dumps(entries).encode())
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, layers)
-    temporary.rename(path)
     return path
 
 
@@ -109,7 +108,7 @@ class Pictures:
         if not self.paths:
             raise ScoreliftError(f"pictures: no shards in {folder}. Trace them with `scorelift toybox render`.")
         self.layers = [np.load(path, mmap_mode="r") for path in self.paths]
-        self.entries = [json.loads(path.with_suffix(".json").read_text()) for path in self.paths]
+        self.entries = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in self.paths]
         self.offsets = np.cumsum([0, *(len(layer) for layer in self.layers)])
         self.size = self.layers[0].shape[-1]
 

@@ -220,7 +220,7 @@ class Training(ABC):
                     "step": self.step, "stage": stage.name, "loss": round(sum(losses) / len(losses), 4),
                     "pictures_per_s": round(pictures / (now - started), 1),
                 }  # fmt: skip
-                with (self.out / "train.jsonl").open("a") as log:
+                with (self.out / "train.jsonl").open("a", encoding="utf-8") as log:
                     log.write(json.dumps(entry) + "\n")
                 losses, pictures, started = [], 0, now
                 yield entry
