@@ -92,34 +92,39 @@ def measure(form: str, field: VoxelField, repeat: int) -> tuple[dict[str, float]
     optimizer = Adamax().build([{"params": list(field.parameters()), "lr": 0.0}])
     camera = RingSampler(count=8).ring()[torch.tensor([1])]
     samples: dict[str, list[float]] = {part: [] for part in (*PARTS, *ALONE)}
-    memory = []
-    for turn in range(repeat + 2):
-        field.zero_grad()
-        gc.collect()
-        forget_peak()
-        before = resident("VmRSS")
+    for turn in range(-2, repeat + 1):  # two to warm up; the last one is for the memory, which it begins with little of
+        if turn == repeat:
+            field.zero_grad()
+            gc.collect()
+            forget_peak()
+            before = resident("VmRSS")
         marks = [time.perf_counter()]
         origin, direction = camera.rays(64, 64)
         rays = Rays(origin.expand(4096, 3).contiguous(), direction.reshape(-1, 3), torch.full((4096,), 0.5))
         marks.append(time.perf_counter())
         sums = FORMS[form](field, rays, "albedo")
         marks.append(time.perf_counter())
+        field.zero_grad()
         back(sums.colour, sums.fog)
         marks.append(time.perf_counter())
         optimizer.step()
         marks.append(time.perf_counter())
-        memory.append(resident("VmHWM") - before)
+        if turn == repeat:
+            peak = resident("VmHWM") - before
+            break
+        field.zero_grad()
         for name in ("colour", "fog"):
             again = FORMS[form](field, rays, "albedo")
             marks.append(time.perf_counter())
             back(getattr(again, name))
             marks.append(time.perf_counter())
-        if turn >= 2:
+            field.zero_grad()
+        if turn >= 0:
             lasted = [1e3 * (end - start) for start, end in pairwise(marks)]
             for part, took in zip((*PARTS, *ALONE), (*lasted[:4], lasted[5], lasted[7]), strict=True):
                 samples[part].append(took)
     row = {part: statistics.median(values) for part, values in samples.items()}
-    return {**row, "step": sum(row[part] for part in PARTS), "peak_mib": statistics.median(memory[2:])}, sums
+    return {**row, "step": sum(row[part] for part in PARTS), "peak_mib": peak}, sums
 
 
 def back(*sums: Tensor) -> None:
