@@ -25,7 +25,7 @@ def check_same(folder: Path, asked: Recipe, usual: Recipe, argv: Sequence[str] =
 
     if not (folder / "config.json").exists():
         return
-    begun, wanted, standard = (leaves(recipe) for recipe in (Run.open(folder).recipe, asked, leaves(usual)))
+    begun, wanted, standard = (leaves(recipe) for recipe in (Run.open(folder).recipe, asked, usual))
     named = {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
     if "recipe" in named:
         named.add("type")

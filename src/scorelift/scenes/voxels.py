@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -207,37 +206,11 @@ class VoxelField(Field):
         """As any field, but in one compiled pass where there is one: float32 on a CPU."""
         if self.config.latent and shading in ("shaded", "textureless"):
             raise bad("shading", expected="albedo for a field of latents", got=shading)
-        compiled = self.density.device.type == "cpu" and self.density.dtype == torch.float32
-        if not compiled or shading == "normal":
+        if shading == "normal" or self.density.device.type != "cpu" or self.density.dtype != torch.float32:
             return super().integrate(rays, shading)
-        return self._unlit(rays) if shading == "albedo" else self._lit(rays, shading)
+        from . import compiled  # numba takes its time, and a GPU needs none
 
-    def _unlit(self, rays: Rays) -> Sums:
-        from ..kernels import voxel_unlit as kernel
-
-        paths = kernel.Paths(*(t.float().contiguous().numpy() for t in self._paths(rays)))
-        numbers = np.float32(self.delta), np.float32(self.config.density_scale), self.config.latent == 0
-        sums = kernel.integrate(self.raw(), self.albedo, self.occupied, paths, kernel.Settings(*numbers))
-        columns = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
-        return Sums(sums[:, : self.albedo.shape[-1]], *columns)
-
-    def _lit(self, rays: Rays, shading: Shading) -> Sums:
-        from ..kernels import voxel_integral as kernel
-
-        if rays.light is None or rays.ambient is None:
-            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
-        given = (*self._paths(rays), rays.light, rays.ambient)
-        sums = kernel.integrate(
-            self.raw(), self.albedo, self.occupied, kernel.Paths(*(t.float().contiguous().numpy() for t in given)),
-            delta=self.delta, scale=self.config.density_scale, textureless=shading == "textureless",
-        )  # fmt: skip
-        opacity, depth, fog = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
-        colour, normal, turned = sums[:, : self.albedo.shape[-1]], sums[:, kernel.NORMAL :], sums[:, kernel.TURNED]
-        return Sums(colour, opacity, depth, fog, normal, turned)
-
-    def _paths(self, rays: Rays) -> tuple[Tensor, ...]:
-        """Rays as the compiled passes read them, and where they enter and leave the field."""
-        return rays.origin, rays.direction, rays.jitter, *self.span(rays.origin, rays.direction)
+        return compiled.unlit(self, rays) if shading == "albedo" else compiled.lit(self, rays, shading)
 
     @torch.no_grad()
     def _occupied_samples(
