@@ -102,6 +102,13 @@ def test_nor_is_a_run(tmp_path, capsys):
     assert resume("--recipe", "sjc", "--prior", "nowhere").startswith("scorelift: prior: expected toybox, with which")
 
 
+def test_flat_pictures_begin_anew(tmp_path):
+    run = scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True)
+    with pytest.raises(ScoreliftError, match="from: expected no run, for canvas makes flat pictures anew"):
+        scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "s", start=run.path, quiet=True)
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_class_of_ones_own_is_read_again_once_registered(tmp_path):
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Calm(SDS):

@@ -46,8 +46,9 @@ def test_a_clip_sees_what_its_own_processor_shows_it(tiny_clip):
 
 def test_no_such_clip(tmp_path):
     pytest.importorskip("transformers")
-    with pytest.raises(ScoreliftError, match="CLIP model's hub id or folder"):
-        ClipScorer(str(tmp_path))
+    for name in (str(tmp_path), "nobody"):
+        with pytest.raises(ScoreliftError, match=r"CLIP model's hub id \(owner/name\) or folder"):
+            ClipScorer(name)
 
 
 def test_a_clip_scores_differentiably(tiny_clip):

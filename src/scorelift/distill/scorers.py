@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -62,11 +63,15 @@ class ClipScorer:
             from transformers import AutoTokenizer, CLIPModel
         except ImportError as error:
             raise ScoreliftError("scorer: CLIP needs transformers. Run: pip install transformers") from error
+        if "/" not in name and not Path(name).is_dir():  # nothing that the hub could be asked for
+            raise bad("scorer", expected="toybox, or a CLIP model's hub id (owner/name) or folder", got=name)
         try:
             model: Any = CLIPModel.from_pretrained(name, use_safetensors=True)
             self.tokenizer = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise bad("scorer", expected="a CLIP model's hub id or folder", got=name, remedy=f"({error})") from error
+            raise bad(
+                "scorer", expected="a CLIP model's hub id (owner/name) or folder", got=name, remedy=f"({error})"
+            ) from error
         if len(self.tokenizer) < 3:
             raise bad("scorer", expected="a tokenizer with a vocabulary", got=f"{len(self.tokenizer)} tokens in {name}")
         self.name, self.device, self.model = name, device, model.to(device).eval().requires_grad_(False)

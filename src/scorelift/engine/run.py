@@ -16,7 +16,7 @@ from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
-from ..scenes import Mesh, MeshConfig, Scene, build_scene
+from ..scenes import CanvasConfig, Mesh, MeshConfig, Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -206,6 +206,8 @@ def start_scene(run: Run, recipe: Recipe) -> Scene:
         ScoreliftError: if the run is not finished.
     """
     first = next(iter(recipe.stages().values()))
+    if isinstance(first.scene, CanvasConfig):
+        raise bad("from", expected=f"no run, for {recipe.name} makes flat pictures anew", got=str(run.path))
     scene, index = final_scene(run, coloured=False), len(run.recipe.stages()) - 1
     while isinstance(scene, Mesh) and not isinstance(first.scene, MeshConfig) and index > 0:
         index -= 1
