@@ -59,5 +59,5 @@ def test_unknown_scorer_is_told(tmp_path):
     from scorelift.core.errors import ScoreliftError
     from scorelift.distill.scorers import load_scorer
 
-    with pytest.raises(ScoreliftError, match="CLIP model.s hub id .owner.name. or folder"):
+    with pytest.raises(ScoreliftError, match="CLIP model's hub id"):
         load_scorer(str(tmp_path))
