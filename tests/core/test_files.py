@@ -46,7 +46,7 @@ def test_what_cannot_be_saved_is_named(tmp_path):
 def test_damaged_files_are_told(tmp_path, content):
     path = tmp_path / "s.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ScoreliftError, match="damaged"):
+    with pytest.raises(ScoreliftError, match=r"s\.safetensors: damaged"):
         load_state(path)
 
 

@@ -136,7 +136,7 @@ def test_unknown_studies_are_refused(capsys):
 def test_a_damaged_run_is_not_taken_for_finished(bench):
     run = bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))
     (run.path / "config.json").write_text("{")
-    with pytest.raises(ScoreliftError, match="damaged"):
+    with pytest.raises(ScoreliftError, match=r"config\.json, which is damaged"):
         bench.run("x", "a yellow duck", dreamfusion.small(DreamFusion, {}, steps=1, seed=0))
 
 

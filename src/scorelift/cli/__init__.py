@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..core.errors import ScoreliftError, bad, reason
+from ..engine.interrupt import Terminated
 from ..version import __version__
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
@@ -137,5 +138,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         resumes = words[0] in ("generate", "canvas")
         again = " The same command with --resume continues from what is saved." if resumes else ""
         print(f"\nscorelift: stopped.{again}", file=sys.stderr)
-        return 143 if type(stop).__name__ == "Terminated" else 130
+        return 143 if isinstance(stop, Terminated) else 130
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..core.errors import bad
+from ..core.errors import check_prompt
 
 
 def sentence(prompt: str) -> str:
@@ -14,8 +14,7 @@ def sentence(prompt: str) -> str:
         ScoreliftError: if nothing is said.
     """
     prompt = os.fsencode(prompt).decode("utf-8", "replace") if not _encodes(prompt) else prompt
-    if not prompt.strip():
-        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+    check_prompt(prompt)
     return prompt
 
 

@@ -50,6 +50,12 @@ def check_at_least(name: str, value: int, least: int = 1) -> None:
         raise bad(name, expected=f"at least {least}", got=value)
 
 
+def check_prompt(prompt: object) -> None:
+    """Raise unless something is said."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+
+
 SEEDS = 1 << 32
 
 

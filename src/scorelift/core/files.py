@@ -169,25 +169,30 @@ def eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x / scale.view(-1, *[1] * (x.ndim - 1))).round().to(torch.int8).contiguous(), scale
 
 
-def load_weights(path: Path, what: str, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_weights(path: Path, what: str, remedy: str, *, foreign: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A network's tensors in float32 and the note that came with them.
 
+    Args:
+        foreign: the remedy for a file that is whole, but somebody else's.
+
     Raises:
-        ScoreliftError: if the file is missing or damaged.
+        ScoreliftError: if the file is missing, damaged or without a note.
     """
     try:
         with safe_open(path, framework="pt") as file:
             kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = json.loads(file.metadata()["about"])
+            note = (file.metadata() or {}).get("about")
     except FileNotFoundError as error:
         raise ScoreliftError(f"{what}: no weights at {path}. {remedy}") from error
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError) as error:
         raise ScoreliftError(f"{what}: {path} is damaged ({error}). {remedy}") from error
+    if note is None:
+        raise bad(what, expected="weights that scorelift wrote", got=str(path), remedy=foreign or remedy)
     tensors = {name: t.float() for name, t in kept.items() if not name.endswith(_SCALE)}
     for name, t in tensors.items():
         if kept[name].dtype == torch.int8:
             tensors[name] = t * kept[name + _SCALE].view(-1, *[1] * (t.ndim - 1))
-    return tensors, about
+    return tensors, json.loads(note)
 
 
 def is_state(path: Path) -> bool:

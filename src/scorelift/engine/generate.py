@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..core.config import from_json, to_json
-from ..core.errors import ScoreliftError, bad, check_choice
+from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
 from ..priors.registry import EMBEDDED, REFINER, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
 from .job import Job, check_size
@@ -39,8 +39,7 @@ def pick_device(name: str) -> str:
 
 def check_asked(prompt: Any, recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> None:
     """Raise for what is not of its kind."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
+    check_prompt(prompt)
     for name, number in (("steps", steps), ("seed", seed)):
         if number is not None and not isinstance(number, int):
             raise bad(name, expected="a whole number", got=number)

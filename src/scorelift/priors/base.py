@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.diffusion import Level, NoiseSchedule
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import ScoreliftError, bad, check_prompt
 from .adapters import Anatomy
 
 
@@ -143,8 +143,7 @@ class Prior(ABC):
 
     def check_prompt(self, prompt: str) -> None:
         """Raise for a prompt the model cannot read, as far as can be told without reading it."""
-        if not prompt.strip():
-            raise bad("prompt", expected="a sentence", got=prompt)
+        check_prompt(prompt)
 
     def encode(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         """Linear rgb in [0, 1] to the model's space; differentiable. Pixel models: [-1, 1]."""

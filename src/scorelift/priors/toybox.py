@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.config import from_json
 from ..core.diffusion import Cosine, Level
 from ..core.errors import ScoreliftError, bad
-from ..core.files import load_weights, weights_format
+from ..core.files import load_weights
 from ..core.words import words
 from .adapters import Anatomy, block_layers
 from .base import Condition, Prior, ViewWords
@@ -107,9 +107,8 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
         ScoreliftError: if the file is missing, damaged or of another kind.
     """
     path = path or weights_path()
-    if path.exists() and weights_format(path) is None:
-        raise bad("prior", expected=f"weights of the form {FORMAT}", got=str(path), remedy=SINGLE)
-    tensors, about = load_weights(path, "prior", "Train them with `scorelift toybox train`, or install again.")
+    remedy = "Train them with `scorelift toybox train`, or install again."
+    tensors, about = load_weights(path, "prior", remedy, foreign=SINGLE)
     if about.get("format") != FORMAT:
         raise bad("prior", expected=f"weights of the form {FORMAT}", got=f"{path}, of the form {about.get('format')}")
     return _from_parts(tensors, about, device)

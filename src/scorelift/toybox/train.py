@@ -49,7 +49,7 @@ class TrainConfig(Plan):
     base_noise_mean: float = 0.5
     "ln sigma_ve ~ N(base_noise_mean, noise_std) at 32 x 32: where view and shape are decided."
     retouch_noise_mean: float = -1.2
-    "The same of the retouch: where faces are decided."
+    "The same of the retouch: where noise is faint."
     detail_noise_mean: float = -0.7
     "The same at 64 x 64: where detail is."
     noise_std: float = 1.4
