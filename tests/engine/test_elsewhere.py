@@ -14,7 +14,7 @@ from scorelift.distill.similarity import Similarity
 from scorelift.engine.generate import generate, pick_device
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish
-from scorelift.scenes import CanvasConfig, HashConfig, MeshConfig, MLPConfig, VoxelConfig
+from scorelift.scenes import CanvasConfig, GaussianConfig, HashConfig, MeshConfig, MLPConfig, VoxelConfig
 from scorelift.scenes.network import NetworkField
 
 TINY = Finish(mesh_resolution=24, faces=500, texture=32, turntable_frames=2, turntable_size=16, preview_size=16,
@@ -48,6 +48,11 @@ def test_devices_that_are_not_there_are_told(monkeypatch):
         pick_device("tpu")
 
 
+def thin(paint):
+    """Colours that cost little."""
+    return replace(paint, resolution=16) if isinstance(paint, VoxelConfig) else replace(paint, coarse_samples=12)
+
+
 def thick(stage):
     """A stage of one step that leaves a surface, in small."""
     scene = stage.scene
@@ -56,7 +61,9 @@ def thick(stage):
     if isinstance(scene, VoxelConfig):
         scene = replace(scene, resolution=16, density_scale=300.0)
     if isinstance(scene, MeshConfig):
-        scene = replace(scene, resolution=12, paint=replace(scene.paint, coarse_samples=12))
+        scene = replace(scene, resolution=12, paint=thin(scene.paint))
+    if isinstance(scene, GaussianConfig):
+        scene = replace(scene, count=300, most=400, opacity=0.9)
     if isinstance(scene, CanvasConfig):
         return stage.lasting(1)
     return replace(stage.lasting(1), scene=scene, size=min(stage.size, 64), views=1, slices=1)
@@ -67,7 +74,15 @@ LONG = [pytest.param(name, "small", marks=pytest.mark.slow) for name in ("dreamf
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [("quick", None), ("canvas", None), ("sjc", "small"), ("dreamfusion", "small"), ("fantasia3d", "small"), *LONG],
+    [
+        ("quick", None),
+        ("canvas", None),
+        ("sjc", "small"),
+        ("dreamfusion", "small"),
+        ("fantasia3d", "small"),
+        ("dreamgaussian", "small"),
+        *LONG,
+    ],
 )
 def test_a_whole_run(name, preset, tmp_path, monkeypatch):
     """All stages, previews on the way, twins, the mesh, pictures at the end."""

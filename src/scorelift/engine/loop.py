@@ -97,6 +97,7 @@ class Loop:
         for name, parameter in self.scene.named_parameters():
             if parameter.grad is not None:
                 self._check(f"the gradient of {name}", parameter.grad)
+        self.scene.heed()
         rate = stage.optimizer.rate.at(progress)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * rate

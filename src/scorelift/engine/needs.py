@@ -20,9 +20,10 @@ from ..distill.prompts import ViewPrompts
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.twin import Twin
+from ..kernels.splats import splat_tiled
 from ..priors.base import Condition, Prior
 from ..recipes.base import LIT, Prompting, Stage
-from ..scenes import CanvasConfig, MeshConfig, Volume, build_scene
+from ..scenes import CanvasConfig, Gaussians, MeshConfig, Volume, build_scene
 from ..scenes.canvas import Flat
 from ..scenes.fields import Field
 from ..scenes.network import NetworkConfig
@@ -187,6 +188,8 @@ def _measured(stage: Stage, size: int, bands: int) -> Held:
     )  # fmt: skip
     if isinstance(scene, Volume):  # by the plain kernels
         vars(scene.field)["integrate"] = partial(Field.integrate, scene.field)
+    if isinstance(scene, Gaussians):
+        scene.blend = splat_tiled
     nobody, backward = _Nobody(tally), 0
     loop = Loop("plan", small, scene, nobody, "", seed=0)
     step = loop.optimizer.step

@@ -23,7 +23,7 @@ from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Body, Canvas, CanvasConfig, Scene, Volume, VoxelField
+from ..scenes import Body, Canvas, CanvasConfig, Scene, Volume, VoxelField, solid
 from ..scenes.canvas import Flat
 from .run import Run, final_scene, slug
 
@@ -32,6 +32,7 @@ FORMATS = ("glb", "obj", "ply")
 
 def make_asset(scene: Body, finish: Finish) -> Asset:
     """Mesh, unwrap and bake a scene; on the CPU."""
+    scene = solid(scene, finish.mesh_resolution)
     surface = extract_surface(
         scene, resolution=finish.mesh_resolution, faces=finish.faces, distance=finish.distance, fov_deg=finish.fov_deg
     )

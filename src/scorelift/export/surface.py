@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from ..scenes import Body, Field, Mesh
+from ..scenes import Field, Mesh, Solid
 from ..scenes.level import density_grid, empty_surface, surface_density
 from ..scenes.mesh import empty_mesh
 
@@ -32,7 +32,7 @@ class Surface:
 
 
 def extract_surface(
-    scene: Body, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2, distance: float = 3.0,
+    scene: Solid, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2, distance: float = 3.0,
     fov_deg: float | None = None,
 ) -> Surface:  # fmt: skip
     """The surface of a volume at its visible density, or of a mesh; specks removed, smoothed, simplified.

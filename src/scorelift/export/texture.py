@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from ..kernels.composite import sum_packed, weights_packed
-from ..scenes import Body, Field, Mesh
+from ..scenes import Field, Mesh, Solid
 from .surface import Surface
 from .triangles import covered_cells
 
@@ -59,7 +59,7 @@ def albedo_at(field: Field, points: torch.Tensor, normals: torch.Tensor, reach: 
     return total[:, :3] / total[:, 3:].clamp_min(1e-9)
 
 
-def colour_of(scene: Body) -> Colour:
+def colour_of(scene: Solid) -> Colour:
     """What a scene's surface looks like without light: a function of surface points and normals."""
     if isinstance(scene, Mesh):
         return lambda points, normals: scene.paint.at(points).albedo()

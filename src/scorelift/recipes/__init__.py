@@ -10,6 +10,7 @@ from .base import Recipe, Stage
 from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
+from .dreamgaussian import DreamGaussian
 from .fantasia3d import Fantasia3D
 from .magic3d import Magic3D
 from .prolificdreamer import ProlificDreamer
@@ -18,16 +19,16 @@ from .sjc import ScoreJacobianChaining
 
 RECIPES: dict[str, type[Recipe]] = {
     cls.name: cls for cls in (
-        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, CanvasRecipe,
+        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, DreamGaussian,
+        CanvasRecipe,
     )
 }  # fmt: skip
 
 Kind = TypeVar("Kind", bound=type)
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "Magic3D", "ProlificDreamer", "Quick",
-    "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
-    "recipe_from_json", "register",
+    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "DreamGaussian", "Fantasia3D", "Magic3D", "ProlificDreamer",
+    "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe", "recipe_from_json", "register",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from ..core.schedules import Constant, Ramp, Schedule
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Noise, Times, Trajectory
 from ..distill.prompts import Choice, Place
+from ..distill.redraw import Redraw
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..distill.sjc import SJC
@@ -86,7 +87,7 @@ class Stage:
     bands: int = 0
     "Parts a render's rays are taken in, each computed again for its gradient; the prior spares memory too. 0: none."
     noise: Noise = Times()
-    distiller: SDS | SJC | VSD | APFO | DiffusionLoss | Similarity = SDS()
+    distiller: SDS | SJC | VSD | APFO | Redraw | DiffusionLoss | Similarity = SDS()
     cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()

@@ -10,6 +10,8 @@ from .base import Render, Scene
 from .canvas import Canvas, CanvasConfig
 from .distances import signed_distances
 from .fields import Field
+from .gaussian_volume import volume_of
+from .gaussians import GaussianConfig, Gaussians
 from .generated import Generated
 from .hashgrid import HashConfig, HashField
 from .level import surface_density
@@ -19,15 +21,24 @@ from .volume import Volume
 from .voxels import VoxelConfig, VoxelField
 
 __all__ = [
-    "Body", "Canvas", "CanvasConfig", "Environment", "Field", "FieldConfig", "Generated", "HashConfig", "HashField",
-    "MLPConfig", "MLPField", "Mesh", "MeshConfig", "Render", "Scene", "SceneConfig", "Volume", "VoxelConfig",
-    "VoxelField", "build_scene",
+    "Body", "Canvas", "CanvasConfig", "Environment", "Field", "FieldConfig", "GaussianConfig", "Gaussians", "Generated",
+    "HashConfig", "HashField", "MLPConfig", "MLPField", "Mesh", "MeshConfig", "Render", "Scene", "SceneConfig", "Solid",
+    "Volume", "VoxelConfig", "VoxelField", "build_scene", "solid",
 ]  # fmt: skip
 
 FieldConfig = VoxelConfig | MLPConfig | HashConfig
-SceneConfig = FieldConfig | MeshConfig | CanvasConfig
-Body = Volume | Mesh
+SceneConfig = FieldConfig | MeshConfig | GaussianConfig | CanvasConfig
+Solid = Volume | Mesh
+"Scenes that have a surface."
+Body = Solid | Gaussians
 "Scenes in three dimensions."
+VOXELS = 112
+"Along an edge of the volume that Gaussians become where a field or a mesh goes on from them."
+
+
+def solid(scene: Body, resolution: int) -> Solid:
+    """A scene with a surface: itself, or of Gaussians a volume of so many voxels along an edge."""
+    return volume_of(scene, resolution) if isinstance(scene, Gaussians) else scene
 
 
 def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
@@ -40,6 +51,10 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
         return Canvas(config)
     if isinstance(config, MeshConfig):
         return _mesh(config, previous)
+    if isinstance(config, GaussianConfig):
+        return _gaussians(config, previous)
+    if isinstance(previous, Gaussians):
+        previous = volume_of(previous, VOXELS).to(previous.device)
     start = previous if isinstance(previous, Volume) else None
     if start is None and previous is not None:
         raise bad("scene", expected="a volume to start from", got=type(previous).__name__)
@@ -54,6 +69,8 @@ def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
     if previous is not None and not isinstance(previous, Body):
         raise bad("scene", expected="a volume or a mesh to start from", got=type(previous).__name__)
     start = previous.coloured() if isinstance(previous, Volume) else previous
+    if isinstance(start, Gaussians):
+        start = volume_of(start, VOXELS).to(start.device)
     paint = start.field if isinstance(start, Volume) else start.paint if start else None
     mesh = Mesh(config, _field(config.paint, paint), _sky(config.paint, start), config.paint.environment_rate)
     if isinstance(start, Mesh):
@@ -65,6 +82,15 @@ def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
         )
         mesh.distance.data.copy_(distance)
     return mesh
+
+
+def _gaussians(config: GaussianConfig, previous: Scene | None) -> Gaussians:
+    gaussians = Gaussians(config)
+    if previous is not None:
+        if not isinstance(previous, Gaussians):
+            raise bad("scene", expected="Gaussians to start from", got=type(previous).__name__)
+        gaussians.to(previous.device).take(previous)
+    return gaussians
 
 
 def _check_density(config: FieldConfig, previous: Field) -> None:

@@ -113,5 +113,8 @@ class Scene(nn.Module, ABC):
         """
         raise ScoreliftError(f"roughness: a {type(self).__name__} has no such penalty; leave its weight at 0.")
 
+    def heed(self) -> None:
+        """Called when a step's gradient is there, before the optimizer follows it."""
+
     def update(self, step: int, progress: float) -> None:
         """Called before each step, with the stage's progress in [0, 1]: occupancy, annealing."""
