@@ -9,6 +9,7 @@ import trimesh
 from shrunk import FINISH, states
 
 import scorelift
+from scorelift.core.errors import ScoreliftError
 from scorelift.distill.redraw import Redraw
 from scorelift.distill.sds import SDS
 from scorelift.engine.loop import Loop
@@ -32,7 +33,8 @@ def test_the_numbers():
     for stage in clouds:
         assert stage.distiller == SDS(cfg_scale=100.0, weighting="sigma2")
         assert stage.shading == UNLIT
-        assert (stage.scene.count, stage.scene.radius, stage.scene.opacity, stage.scene.every) == (1000, 0.5, 0.1, 50)
+        assert (stage.scene.count, stage.scene.radius, stage.scene.opacity) == (1000, 0.5, 0.1)
+        assert stage.steps / stage.scene.looks == 50
         rates = [group["lr"] for group in Gaussians(stage.scene).groups(1e-2)]
         assert rates == pytest.approx([1e-2, 5e-3, 5e-2, 1e-2])  # places, shapes, opacities, colours
         drawn = stage.cameras.draw(500, torch.Generator().manual_seed(0))
@@ -75,6 +77,11 @@ def test_gaussians_and_then_their_surface(tmp_path, preset):
     assert not torch.equal(middle["raw_colour"], fine["raw_colour"])
     assert texture["paint.albedo"].std() > 0
     assert isinstance(start_scene(run, find_recipe("dreamgaussian", "small")), Gaussians)
+    (splats,) = scorelift.export_run(run, "splat")
+    assert splats == run.path / "splats.ply"
+    assert f"element vertex {fine['alive'].sum()}\n".encode() in splats.read_bytes()
+    with pytest.raises(ScoreliftError, match=r"a name ending in \.ply, got '.*x\.obj'. Or choose --format obj"):
+        scorelift.export_run(run, "splat", tmp_path / "x.obj")
 
 
 @needs_weights
@@ -89,11 +96,18 @@ def test_gaussians_alone(tmp_path):
     assert torch.equal(before["alive"], after["alive"])
 
 
+def test_runs_without_gaussians_have_no_splats(tmp_path):
+    recipe = find_recipe("canvas").with_steps(1)
+    run = scorelift.generate("a duck", out=tmp_path, recipe=recipe, quiet=True)
+    with pytest.raises(ScoreliftError, match=r"a run with a stage of Gaussians, got '.* \(canvas\)'. Make one with"):
+        scorelift.export_run(run, "splat")
+
+
 def test_a_resumed_stage_takes_the_uninterrupted_steps():
     """Across looks at which Gaussians part."""
     stage = replace(
         find_recipe("dreamgaussian", "small").coarse, steps=9, size=12,
-        scene=GaussianConfig(count=30, most=80, every=3, opacity=0.5),
+        scene=GaussianConfig(count=30, most=80, looks=3, opacity=0.5),
     )  # fmt: skip
     prior = GaussianPrior(torch.full((3, 12, 12), 0.3), 0.2)
 

@@ -127,13 +127,15 @@ def peek(argv: Sequence[str], option: str) -> str | None:
     return None
 
 
-def export(run: Positional[Path], /, *, format: Literal["glb", "obj", "ply"] = "glb", out: Path | None = None) -> None:
+def export(
+    run: Positional[Path], /, *, format: Literal["glb", "obj", "ply", "splat"] = "glb", out: Path | None = None
+) -> None:
     """Write a finished run's asset in another format.
 
     Args:
         run: Folder of the run.
-        format: GLB (one file), OBJ (with material and texture) or PLY (vertex colours).
-        out: File to write, or a folder for asset.<format>; default the run's.
+        format: GLB (one file), OBJ (with material and texture), PLY (vertex colours) or splat (a PLY of Gaussians).
+        out: File to write, or a folder for asset.<format> (splats.ply); default the run's.
     """
     from ..engine.outputs import export_run
     from ..engine.run import Run

@@ -19,15 +19,17 @@ from ..export.pictures import preview, strip, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
 from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
+from ..export.splats import to_splats
 from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
 from ..scenes import Body, Canvas, CanvasConfig, Scene, Volume, VoxelField, solid
 from ..scenes.canvas import Flat
-from .run import Run, final_scene, slug
+from .run import Run, final_scene, last_gaussians, slug
 
-FORMATS = ("glb", "obj", "ply")
+FORMATS = {"glb": "glb", "obj": "obj", "ply": "ply", "splat": "ply"}
+"And how their files' names end."
 
 
 def make_asset(scene: Body, finish: Finish) -> Asset:
@@ -130,7 +132,7 @@ def load_asset(run: Run) -> Asset:
 
 
 def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) -> list[Path]:
-    """Write a finished run's asset as GLB, OBJ (with material and texture) or PLY; returns the files.
+    """Write a finished run's asset as GLB, OBJ (with material and texture), PLY, or its Gaussians; returns the files.
 
     Args:
         out: the file to write, or a folder; default the run's.
@@ -143,20 +145,24 @@ def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) 
     run = run if isinstance(run, Run) else Run.open(run)
     out = None if out is None else Path(out)
     if out is None or out.is_dir():
-        folder, stem = out or run.path, "asset"
+        folder, stem = out or run.path, "splats" if form == "splat" else "asset"
     else:
         suffix = out.suffix.lower().removeprefix(".")
-        if suffix in FORMATS and suffix != form:
-            raise bad("out", expected=f"a name ending in .{form}", got=str(out), remedy=f"Or choose --format {suffix}.")
-        folder, stem = out.parent, out.stem if suffix == form else out.name
-    asset = load_asset(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    if form == "glb":
-        files = {f"{stem}.glb": to_glb(asset, slug(run.prompt))}
-    elif form == "obj":
-        files = to_obj(asset, stem)
+        if suffix in FORMATS and suffix != FORMATS[form]:
+            raise bad("out", expected=f"a name ending in .{FORMATS[form]}", got=str(out),
+                      remedy=f"Or choose --format {suffix}.")  # fmt: skip
+        folder, stem = out.parent, out.stem if suffix == FORMATS[form] else out.name
+    if form == "splat":
+        files = {f"{stem}.ply": to_splats(last_gaussians(run))}
     else:
-        files = {f"{stem}.ply": to_ply(asset)}
+        files = _mesh_files(load_asset(run), form, stem, slug(run.prompt))
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]
+
+
+def _mesh_files(asset: Asset, form: str, stem: str, name: str) -> dict[str, bytes]:
+    if form == "glb":
+        return {f"{stem}.glb": to_glb(asset, name)}
+    return to_obj(asset, stem) if form == "obj" else {f"{stem}.ply": to_ply(asset)}

@@ -16,7 +16,7 @@ from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
-from ..scenes import CanvasConfig, Mesh, MeshConfig, Scene, build_scene
+from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -213,6 +213,21 @@ def start_scene(run: Run, recipe: Recipe) -> Scene:
         index -= 1
         scene = _scene_after(run, index)
     return scene
+
+
+def last_gaussians(run: Run) -> Gaussians:
+    """The last Gaussians of a run.
+
+    Raises:
+        ScoreliftError: if it has none, or is not finished.
+    """
+    for index in reversed(range(len(run.recipe.stages()))):
+        if isinstance(list(run.recipe.stages().values())[index].scene, GaussianConfig):
+            scene = _scene_after(run, index)
+            assert isinstance(scene, Gaussians)
+            return scene
+    raise bad("run", expected="a run with a stage of Gaussians", got=f"{run.path} ({run.recipe.name})",
+              remedy="Make one with --recipe dreamgaussian.")  # fmt: skip
 
 
 def _scene_after(run: Run, index: int) -> Scene:

@@ -25,7 +25,7 @@ CLOUD = GaussianConfig(
     most=20_000,  # ours: theirs have no bound
     radius=0.5,  # code
     opacity=0.1,  # code
-    every=50,  # code
+    looks=3,  # code: every 50 steps
     growth=0.4,  # ours: theirs part where gradients are above a threshold, which depends on how losses are scaled
 )
 "Rates of places, shapes, opacities and colours as in the code: 1e-2 (falling), 5e-3, 5e-2, 1e-2."
@@ -68,7 +68,10 @@ class DreamGaussian(Recipe):
         optimizer=_falling(1e-2, 6e-3),
     )
     middle: Stage = replace(coarse, size=256, noise=annealed(0.69, 0.4, 0.02), optimizer=_falling(6e-3, 4e-3))
-    fine: Stage = replace(coarse, steps=200, size=512, noise=annealed(0.4, 0.03, 0.02), optimizer=_falling(4e-3, 2e-3))
+    fine: Stage = replace(
+        coarse, steps=200, scene=replace(CLOUD, looks=4), size=512, noise=annealed(0.4, 0.03, 0.02),
+        optimizer=_falling(4e-3, 2e-3),
+    )  # fmt: skip
     texture: Stage = Stage(
         steps=50,  # code
         scene=MeshConfig(resolution=96, paint=PAINT, tuned="texture"),  # their surface is by marching cubes
@@ -88,7 +91,7 @@ class DreamGaussian(Recipe):
         fifty steps of redrawing from t = .8 -> four from .3, for colours alone. Opacity has a price, or toys outgrow
         the frame. As the embedded prior likes it: its own cameras and backdrops.
         """
-        full, cloud = cls(), replace(CLOUD, count=600, most=3000)
+        full, cloud = cls(), replace(CLOUD, count=600, most=3000, looks=6)
         sds, price = SDS(cfg_scale=15.0), Penalties(opacity=Constant(0.01))
         scaled = {
             "coarse": replace(full.coarse, steps=300, size=32, noise=annealed(0.85, 0.6, 0.2)),

@@ -38,10 +38,10 @@ class GaussianConfig:
     "Of each, at first."
     grey: float = 0.5
     "Their colour at first, linear."
-    every: int = 50
-    "Steps between looks at which are transparent and which are pulled most."
+    looks: int = 10
+    "How often, evenly over the stage, it is seen which are transparent and which are pulled most."
     until: float = 0.8
-    "Progress of the stage after which their number stays."
+    "Progress of the stage after which none parts any more."
     growth: float = 0.4
     "Share of the living that become two at each look: those whose places have the largest gradients."
     large: float = 0.05
@@ -57,7 +57,7 @@ class GaussianConfig:
     def __post_init__(self) -> None:
         check_at_least("count", self.count, 4)
         check_at_least("most", self.most, self.count)
-        check_at_least("every", self.every)
+        check_at_least("looks", self.looks, 0)
         for name in ("radius", "large"):
             check_positive(name, getattr(self, name))
         for name in ("until", "growth"):
@@ -172,20 +172,20 @@ class Gaussians(Scene):
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> None:
-        """Every so many steps: take away the faint and what has left the unit ball, part those that are pulled most.
+        """At each look: take away the faint and what has left the unit ball, part those that are pulled most.
 
         Raises:
             EmptySceneError: if none is left.
         """
-        config = self.config
-        if step == 0 or step % config.every or progress > config.until:
+        config, before = self.config, progress * (1 - 1 / max(step, 1))
+        if int(progress * config.looks + 1e-6) == int(before * config.looks + 1e-6):
             return
         self.alive &= (self.raw_opacity.sigmoid() >= config.faint) & (self.place.norm(dim=-1) <= 1)
         living, free = self.living(), (~self.alive).nonzero()[:, 0]
         if not len(living):
             raise EmptySceneError("gaussians: all have become transparent. Try another --seed, a lower rate, or weaker "
                                   "opacity penalties.")  # fmt: skip
-        count = min(len(free), int(config.growth * len(living)))
+        count = min(len(free), int(config.growth * len(living))) if progress <= config.until else 0
         self._part(living[self.pull[living].topk(count).indices], free[:count], step)
         self.pull.zero_()
 
