@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..core.errors import ScoreliftError, bad, reason
 from ..engine.interrupt import Terminated
 from ..version import __version__
+from .live import studio
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
 from .plan import plan
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "canvas": canvas,
     "export": export,
     "render": render,
+    "studio": studio,
     "sample": sample,
     "recipes": recipes,
     "priors": priors,
