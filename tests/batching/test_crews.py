@@ -51,23 +51,22 @@ def test_a_process_tells_its_sentence(tmp_path):
     crew.close()
 
 
-def test_processes_that_die_are_told(monkeypatch):
-    real = subprocess.Popen
-
-    def popen(words, **more):
-        return real([sys.executable, "-c", code], **more)
-
-    monkeypatch.setattr(crews.subprocess, "Popen", popen)
-    for code, part in (
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
         ("import os; os.kill(os.getpid(), 9)", "SIGKILL, perhaps for want of memory"),
         ("raise SystemExit('no such part')", "code 1. no such part"),
         ("print('[1]')", "code 0"),
-    ):
-        crew = Processes(1)
-        crew.start(0, BAD)
-        ((_, outcome),) = ended(crew)
-        assert outcome["state"] == "failed"
-        assert part in outcome["error"]
+    ],
+)
+def test_processes_that_die_are_told(monkeypatch, code, part):
+    real = subprocess.Popen
+    monkeypatch.setattr(crews.subprocess, "Popen", lambda words, **more: real([sys.executable, "-c", code], **more))
+    crew = Processes(1)
+    crew.start(0, BAD)
+    ((_, outcome),) = ended(crew)
+    assert outcome["state"] == "failed"
+    assert part in outcome["error"]
 
 
 def test_a_process_stops_when_the_batch_is_no_more():
@@ -97,7 +96,9 @@ def test_processes_share_cores_and_gpus(monkeypatch):
 def test_without_ray_it_says_how_to_install_it(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else real(name, *more))
-    with pytest.raises(ScoreliftError, match=r'needs the ray library. Install it with pip install "scorelift\[cluster\]"'):
+    with pytest.raises(
+        ScoreliftError, match=r'needs the ray library. Install it with pip install "scorelift\[cluster\]"'
+    ):
         hire(workers=2, ray="auto", device="cpu")
 
 
