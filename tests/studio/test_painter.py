@@ -1,6 +1,6 @@
 import threading
 
-from scorelift.studio.painter import COARSEST, QUICK_S, Pace, Painter
+from scorelift.studio.painter import COARSEST, FINE_S, QUICK_S, Pace, Painter
 
 
 def test_the_pace_follows_what_pictures_took():
@@ -9,6 +9,7 @@ def test_the_pace_follows_what_pictures_took():
         pace.took(256, 4 * QUICK_S)
     assert pace.side(1024) == 128
     assert pace.side(96) == 96
+    assert pace.side(2000, FINE_S) == 904  # no picture is waited for much longer than that
     for _ in range(20):
         pace.took(256, 1000.0)
     assert pace.side(1024) == COARSEST

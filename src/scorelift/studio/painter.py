@@ -10,12 +10,14 @@ from threading import Event, Thread
 REST_S = 0.25
 "A camera that has not moved for so long rests."
 QUICK_S = 0.08
-"What a picture on the way may take."
+"What a picture on the way may take ..."
+FINE_S = 4.0
+"... and one at rest."
 COARSEST = 64
 
 
 class Pace:
-    """How large pictures may be while the camera moves, by what the last ones took."""
+    """How large pictures may be, by what the last ones took."""
 
     def __init__(self) -> None:
         self._per_pixel = QUICK_S / 128**2
@@ -24,21 +26,21 @@ class Pace:
         """Learn from a picture."""
         self._per_pixel = 0.5 * self._per_pixel + 0.5 * seconds / side**2
 
-    def side(self, cap: int) -> int:
-        """Pixels of the longer side, at most `cap`.
+    def side(self, cap: int, seconds: float = QUICK_S) -> int:
+        """Pixels of the longer side, at most `cap`, of a picture that takes so long.
 
-        >>> Pace().side(512), Pace().side(100)
-        (128, 100)
+        >>> Pace().side(512), Pace().side(100), Pace().side(512, FINE_S)
+        (128, 100, 512)
         """
-        quick = math.sqrt(QUICK_S / max(self._per_pixel, 1e-12))
-        return min(cap, max(COARSEST, 8 * round(quick / 8)))
+        side = math.sqrt(seconds / max(self._per_pixel, 1e-12))
+        return min(cap, max(COARSEST, 8 * round(side / 8)))
 
 
 class Painter:
     """A thread that paints whenever something has changed: at once in few pixels, and in all when nothing changes.
 
     Args:
-        paint: makes a picture with so many pixels along its longer side, and whether it is the last before a rest.
+        paint: makes a picture with so many pixels along its longer side; it is told whether that one is to stay.
         cap: the most pixels, asked before each picture.
     """
 
@@ -71,8 +73,9 @@ class Painter:
                 return
             self._changed.clear()
             cap = self._cap()
-            side = self._pace.side(cap) if moving else cap
+            quick, fine = self._pace.side(cap), self._pace.side(cap, FINE_S)
+            side = quick if moving else fine
             begun = time.monotonic()
-            self._paint(side, side >= cap)
+            self._paint(side, side >= fine)
             self._pace.took(side, time.monotonic() - begun)
-            owed = side < cap
+            owed = side < fine
