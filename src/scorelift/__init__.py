@@ -14,15 +14,19 @@ from .core.errors import ScoreliftError
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .batching.many import batch
     from .engine.generate import generate
     from .engine.outputs import export_run
     from .engine.run import Run
     from .priors.registry import load_prior
     from .recipes import RECIPES, find_recipe
 
-__all__ = ["RECIPES", "Run", "ScoreliftError", "__version__", "export_run", "find_recipe", "generate", "load_prior"]
+__all__ = [
+    "RECIPES", "Run", "ScoreliftError", "__version__", "batch", "export_run", "find_recipe", "generate", "load_prior",
+]  # fmt: skip
 
 _HOMES = {
+    "batch": "batching.many",
     "generate": "engine.generate",
     "export_run": "engine.outputs",
     "Run": "engine.run",

@@ -108,6 +108,14 @@ def test_a_box_with_a_learned_gain_and_a_shift_agrees_with_the_reference(shading
     assert float(density[[0, 0, -1, -1], [0, -1, 0, -1]].abs().max()) > 0  # edges of the box, which a ball has not
 
 
+@torch.no_grad()
+def test_pictures_of_normals_agree_with_the_reference():
+    made = field()
+    torch.testing.assert_close(
+        as_row(made.integrate(rays(), "normal")), as_row(Field.integrate(made, rays(), "normal")), atol=2e-5, rtol=1e-4
+    )
+
+
 def test_latent_features_are_not_squashed():
     """Five channels without a sigmoid, against interpolation and weights of the reference."""
     made = field()

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from ..core.errors import ScoreliftError, bad, reason
 from ..engine.interrupt import Terminated
 from ..version import __version__
+from .batches import batch
+from .live import studio
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
 from .plan import plan
@@ -27,10 +29,12 @@ from .yardstick import evaluate, evaluate_prefer, evaluate_prior
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
+    "batch": batch,
     "plan": plan,
     "canvas": canvas,
     "export": export,
     "render": render,
+    "studio": studio,
     "sample": sample,
     "recipes": recipes,
     "priors": priors,
@@ -50,6 +54,8 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+_RESUME = " The same command with --resume continues from what is saved."
+AGAIN = {"generate": _RESUME, "canvas": _RESUME, "batch": " The same command continues from what is saved."}
 HELP = ("-h", "--help", "help")
 
 
@@ -108,7 +114,11 @@ def _dispatch(argv: list[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0, 1 if runs of a batch failed, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     # Before torch is loaded: its idle threads are not to keep the renderer's from their cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its remarks on parts that are not used here
@@ -123,8 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         _dispatch(words)
-    except SystemExit:
-        return 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
     except ScoreliftError as error:
         print(f"scorelift: {error}", file=sys.stderr)
         return 2
@@ -135,8 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"scorelift: {named if error.filename else reason(error)}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        resumes = words[0] in ("generate", "canvas")
-        again = " The same command with --resume continues from what is saved." if resumes else ""
+        again = AGAIN.get(words[0], "")
         print(f"\nscorelift: stopped.{again}", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     return 0

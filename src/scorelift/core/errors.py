@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Iterable
@@ -84,3 +85,9 @@ def check_span(name: str, span: tuple[float, float], low: float, high: float) ->
     """Raise unless low <= span[0] <= span[1] <= high."""
     if not low <= span[0] <= span[1] <= high:
         raise bad(name, expected=f"low <= high within [{low:g}, {high:g}]", got=span)
+
+
+def check_library(who: str, library: str, extra: str) -> None:
+    """Raise unless a library that only `who` needs is installed; `extra` installs it."""
+    if importlib.util.find_spec(library) is None:
+        raise ScoreliftError(f'{who} needs the {library} library. Install it with pip install "scorelift[{extra}]".')

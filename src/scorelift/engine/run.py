@@ -181,8 +181,7 @@ class Run:
         files = self.checkpoints()
         if not files:
             return None
-        index, stage, step = re.fullmatch(r"(\d+)-(.+)-(\d+)", files[-1].stem).groups()  # type: ignore[union-attr]
-        return files[-1], int(index), stage, int(step)
+        return files[-1], *checkpoint_parts(files[-1])
 
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
         """A checkpoint's state."""
@@ -236,12 +235,36 @@ def _scene_after(run: Run, index: int) -> Scene:
     path = run.path / "checkpoints" / checkpoint_name(index, name, stage.steps)
     if not path.exists():
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
+    return scene_at(run, path)
+
+
+def scene_at(run: Run, path: Path) -> Scene:
+    """The scene as it was at a checkpoint.
+
+    Raises:
+        ScoreliftError: if the checkpoint is not there, damaged, or of another recipe.
+    """
+    index, name, step = checkpoint_parts(path)
+    stages = list(run.recipe.stages().items())
+    if index >= len(stages) or stages[index][0] != name:
+        raise bad("checkpoint", expected=f"a stage of recipe {run.recipe.name}", got=path.name)
+    stage = stages[index][1]
     scene = build_scene(stage.scene)
     scene.load_state_dict(run.load_checkpoint(path)["scene"])
-    scene.update(0, 1.0)
+    scene.update(0, step / stage.steps)
     return scene
 
 
 def checkpoint_name(index: int, stage: str, step: int) -> str:
     """Of the file; names sort by time."""
     return f"{index}-{stage}-{step:07d}.safetensors"
+
+
+def checkpoint_parts(path: Path) -> tuple[int, str, int]:
+    """Stage index, stage name and step of a checkpoint, by its file's name.
+
+    >>> checkpoint_parts(Path("1-surface-0000200.safetensors"))
+    (1, 'surface', 200)
+    """
+    index, stage, step = re.fullmatch(r"(\d+)-(.+)-(\d+)", path.stem).groups()  # type: ignore[union-attr]
+    return int(index), stage, int(step)

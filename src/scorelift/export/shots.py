@@ -79,7 +79,16 @@ def _one(value: float) -> Float[Tensor, "1"]:
 
 def shoot_scene(scene: Scene, shot: Shot) -> Float[Tensor, "3 h w"]:
     """A picture of a volume scene."""
-    camera = shot.camera()
+    return scene_from(scene, shot.camera(), shot)
+
+
+def shoot_mesh(asset: Asset, shot: Shot) -> Float[Tensor, "3 h w"]:
+    """A picture of an exported mesh."""
+    return mesh_from(asset, shot.camera(), shot)
+
+
+def scene_from(scene: Scene, camera: Cameras, shot: Shot) -> Float[Tensor, "3 h w"]:
+    """A picture of a volume scene from any camera, which takes the place of the shot's own."""
     shading = "albedo" if shot.mode == "depth" else shot.mode
     backdrop = torch.full((1, 3, 1, 1), shot.backdrop)
     render = scene.photograph(camera, shot.resolution, lights=shot.lights(camera), shading=shading, background=backdrop)
@@ -90,9 +99,8 @@ def shoot_scene(scene: Scene, shot: Shot) -> Float[Tensor, "3 h w"]:
     return grey_depth(render.depth[0], render.opacity[0], shot.backdrop)
 
 
-def shoot_mesh(asset: Asset, shot: Shot) -> Float[Tensor, "3 h w"]:
-    """A picture of an exported mesh."""
-    camera = shot.camera()
+def mesh_from(asset: Asset, camera: Cameras, shot: Shot) -> Float[Tensor, "3 h w"]:
+    """A picture of an exported mesh from any camera, which takes the place of the shot's own."""
     layers = mesh_layers(
         asset.vertices, asset.normals, asset.uv, asset.faces, asset.albedo, camera, shot.lights(camera), shot.resolution
     )

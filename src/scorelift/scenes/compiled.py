@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..core.errors import bad
@@ -43,6 +45,13 @@ def lit(field: VoxelField, rays: Rays, shading: Shading) -> Sums:
     opacity, depth, fog = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
     colour, normal, turned = sums[:, : field.albedo.shape[-1]], sums[:, kernel.NORMAL :], sums[:, kernel.TURNED]
     return Sums(colour, opacity, depth, fog, normal, turned)
+
+
+def normals(field: VoxelField, rays: Rays) -> Sums:
+    """Normals as colours; without gradients. A lit pass has them, whatever the light is."""
+    sums = lit(field, replace(rays, light=rays.origin, ambient=torch.zeros_like(rays.jitter)), "textureless")
+    assert sums.normal is not None
+    return replace(sums, colour=(sums.normal + sums.opacity[:, None]) / 2)
 
 
 def _paths(field: VoxelField, rays: Rays) -> tuple[Tensor, ...]:

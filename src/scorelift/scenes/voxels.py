@@ -206,10 +206,13 @@ class VoxelField(Field):
         """As any field, but in one compiled pass where there is one: float32 on a CPU."""
         if self.config.latent and shading in ("shaded", "textureless"):
             raise bad("shading", expected="albedo for a field of latents", got=shading)
-        if shading == "normal" or self.density.device.type != "cpu" or self.density.dtype != torch.float32:
+        slow = shading == "normal" and (torch.is_grad_enabled() or self.config.latent)
+        if slow or self.density.device.type != "cpu" or self.density.dtype != torch.float32:
             return super().integrate(rays, shading)
         from . import compiled  # numba takes its time, and a GPU needs none
 
+        if shading == "normal":
+            return compiled.normals(self, rays)
         return compiled.unlit(self, rays) if shading == "albedo" else compiled.lit(self, rays, shading)
 
     @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Many prompts, one run each: checked before anything starts, worked off side by side, and continued after a stop."""

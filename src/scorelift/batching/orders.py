@@ -1,0 +1,183 @@
+"""What a batch is asked for: prompts from a file, one a line, or JSON lines with settings of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ..core.errors import ScoreliftError, bad, check_prompt
+from ..engine.generate import check_asked
+from ..engine.run import slug
+from ..recipes import Recipe, find_recipe
+
+KEYS = ("prompt", "seed", "recipe", "preset", "prior", "steps", "out")
+_TEXT = ("recipe", "preset", "prior", "out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What holds for every line that does not say otherwise."""
+
+    recipe: str = "quick"
+    preset: str | None = None
+    prior: str | None = None
+    steps: int | None = None
+    seed: int | None = None
+    "The first seed of each prompt; None: the recipe's."
+    seeds: int = 1
+    "Runs of each prompt, with one seed after the other."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One run to make."""
+
+    where: str
+    "Where it was asked for: `line 3`."
+    prompt: str
+    seed: int
+    folder: Path
+    recipe: str
+    preset: str | None = None
+    prior: str | None = None
+    steps: int | None = None
+
+    def plan(self) -> Recipe:
+        """The recipe of the run.
+
+        Raises:
+            ScoreliftError: for an unknown one, or a setting it does not take.
+        """
+        check_asked(self.prompt, self.recipe, self.preset, self.prior, self.steps, self.seed)
+        plan = find_recipe(self.recipe, self.preset)
+        if self.steps is not None:
+            plan = plan.with_steps(self.steps)
+        return dataclasses.replace(plan, seed=self.seed, prior=self.prior or plan.prior)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a line."""
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+def read_orders(
+    source: str | Path | Sequence[str | Mapping[str, Any]], out: Path, settings: Settings
+) -> tuple[list[Order], list[Complaint]]:
+    """The runs that a file, or a list of prompts and settings, asks for; and what is wrong with it, line by line.
+
+    Args:
+        source: a file with a prompt a line, or a JSON object with a "prompt" a line; blank lines and those that begin
+            with # are skipped. Or a list of such prompts and objects.
+        out: the folder in which each run has its own.
+
+    Raises:
+        ScoreliftError: if the file cannot be read, or asks for nothing.
+    """
+    orders: list[Order] = []
+    complaints: list[Complaint] = []
+    items = list(_lines(Path(source)) if isinstance(source, str | Path) else _items(source))
+    if not items:
+        raise bad("file", expected="at least one prompt", got=f"none in {source}")
+    for where, item in items:
+        try:
+            orders += _orders(where, item, out, settings)
+        except ScoreliftError as error:
+            complaints.append(Complaint(where, str(error)))
+    return orders, complaints
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """What stands on each line that says something: a prompt, or an object."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise bad("file", expected="a file of prompts, one a line", got=str(path), remedy=f"({error})") from error
+    said = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
+    said = [(i, line) for i, line in said if line and not line.startswith("#")]
+    objects = path.suffix.lower() in (".jsonl", ".ndjson") or bool(said and said[0][1].startswith("{"))
+    for i, line in said:
+        yield f"line {i}", _parsed(line) if objects else line
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        return ScoreliftError(
+            f'expected a JSON object like {{"prompt": "a red mushroom"}}, got {line[:60]!r} ({error}).'
+        )
+
+
+def _items(source: Sequence[str | Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for i, item in enumerate(source, 1):
+        yield f"item {i}", dict(item) if isinstance(item, Mapping) else item
+
+
+def _orders(where: str, item: Any, out: Path, settings: Settings) -> Iterator[Order]:
+    """The runs of one line, one a seed."""
+    if isinstance(item, ScoreliftError):
+        raise item
+    asked = _checked({"prompt": item} if isinstance(item, str) else item)
+    recipe = asked.get("recipe") or settings.recipe
+    of_preset = settings.preset if recipe == settings.recipe else None  # another recipe has other presets
+    order = Order(
+        where=where, prompt=asked["prompt"], seed=0, folder=out, recipe=recipe,
+        preset=asked.get("preset") or of_preset,
+        prior=asked.get("prior") or settings.prior,
+        steps=settings.steps if asked.get("steps") is None else asked["steps"],
+    )  # fmt: skip
+    first = settings.seed if asked.get("seed") is None else asked["seed"]
+    first = find_recipe(recipe, order.preset).seed if first is None else first
+    for seed in range(first, first + settings.seeds):
+        name = asked.get("out") or f"{slug(order.prompt)}-{seed}"
+        if asked.get("out") and settings.seeds > 1:
+            name = f"{name}-{seed}"
+        yield dataclasses.replace(order, seed=seed, folder=out / name)
+
+
+def _checked(asked: Any) -> dict[str, Any]:
+    """A line's settings.
+
+    Raises:
+        ScoreliftError: for what is not of its kind.
+    """
+    if not isinstance(asked, dict):
+        raise ScoreliftError(f'expected a JSON object like {{"prompt": "a red mushroom"}}, got {asked!r}.')
+    for key in asked:
+        if key not in KEYS:
+            near = get_close_matches(str(key), KEYS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else ""
+            raise bad(str(key), expected=f"one of the keys {', '.join(KEYS)}", got=str(key), remedy=hint)
+    check_prompt(asked.get("prompt"))
+    for key in _TEXT:
+        if not isinstance(asked.get(key), str | None):
+            raise bad(key, expected="text", got=asked[key])
+    for key in ("seed", "steps"):
+        if not isinstance(asked.get(key), int | None) or isinstance(asked.get(key), bool):
+            raise bad(key, expected="a whole number", got=asked[key])
+    name = asked.get("out")
+    if name is not None and not _within(name):
+        raise bad("out", expected="the name of a folder within the batch's", got=name)
+    return asked
+
+
+def _within(name: str) -> bool:
+    """Whether a path stays within the folder it is put in.
+
+    >>> _within("red/duck"), _within("../duck"), _within("/duck"), _within(".")
+    (True, False, False, False)
+    """
+    kinds = (PurePosixPath(name), PureWindowsPath(name))
+    whole = any(path.is_absolute() or path.drive or ".." in path.parts for path in kinds)
+    return bool(name.strip()) and not whole and str(kinds[0]) != "."
