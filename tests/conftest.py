@@ -21,10 +21,10 @@ from scorelift.toybox.train import learn_tokenizer
 
 @pytest.fixture(scope="session")
 def dense():
-    """The default recipe with a field that stops light from the start, so that a surface is there after a few steps."""
+    """The default recipe with Gaussians that stop light from the start, for a surface after a few steps."""
 
     def thicken(recipe):
-        shape = dataclasses.replace(recipe.shape, scene=dataclasses.replace(recipe.shape.scene, density_bias=3.0))
+        shape = dataclasses.replace(recipe.shape, scene=dataclasses.replace(recipe.shape.scene, opacity=0.9))
         surface = dataclasses.replace(recipe.surface, scene=dataclasses.replace(recipe.surface.scene, resolution=12))
         return recipe.with_stages({"shape": shape, "surface": surface})
 

@@ -21,7 +21,7 @@ from scorelift.engine.run import Run, start_scene
 from scorelift.export.gltf import from_glb
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
-from scorelift.scenes import Mesh, Volume
+from scorelift.scenes import Gaussians, Mesh
 
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 TINY = [
@@ -38,8 +38,8 @@ TINY = [
     "--finish.preview-size",
     "32",
     # Dense from the start, so that a surface is there after a few steps.
-    "--shape.scene.density-bias",
-    "3",
+    "--shape.scene.opacity",
+    "0.9",
     "--surface.scene.resolution",
     "12",
 ]
@@ -152,7 +152,7 @@ def test_an_occupied_folder_is_refused_and_unchanged(finished):
 @needs_weights
 def test_another_prompt_goes_on_from_a_runs_field(finished, tmp_path):
     begun = start_scene(Run.open(finished), find_recipe("quick"))
-    assert isinstance(begun, Volume)  # the run ended with a mesh
+    assert isinstance(begun, Gaussians)  # the run ended with a mesh
     words = ["generate", "a blue mushroom", "--from", str(finished), "--steps", "1", "--out", "blue", *TINY]
     assert scorelift(*words, cwd=tmp_path).returncode == 0
     first, after = (
@@ -161,8 +161,7 @@ def test_another_prompt_goes_on_from_a_runs_field(finished, tmp_path):
     )
     assert first.keys() == after.keys()
     assert all(
-        (first[name].float() - after[name].float()).abs().max() < 0.05
-        for name in ("field.table", "field.density.0.weight")
+        (first[name].float() - after[name].float()).abs().max() < 0.05 for name in ("place", "raw_colour")
     )  # one step away
     assert isinstance(start_scene(Run.open(finished), find_recipe("fantasia3d")), Mesh)
 

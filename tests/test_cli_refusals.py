@@ -50,7 +50,7 @@ MUSHROOM = ("generate", "a red mushroom")
         (("generate", "a", "red", "duck", "--quiet"),
          'prompt: expected one sentence in quotes, got more words: red, duck. For example: "a red duck".'),
         ((*MUSHROOM, "--steps", "1.5"), "--steps: expected an integer, got '1.5'. See scorelift generate --help."),
-        ((*MUSHROOM, "--shape.scene.density-bias=x"), "--shape.scene.density-bias: expected a number, got 'x'."),
+        ((*MUSHROOM, "--shape.scene.opacity=x"), "--shape.scene.opacity: expected a number, got 'x'."),
         ((*MUSHROOM, "--stepz", "3"), "--stepz: no such option. Did you mean --steps?"),
         ((*MUSHROOM, "--device", "tpu"), "--device: expected one of auto, cpu, cuda, mps, got 'tpu'."),
         ((*MUSHROOM, "--steps"), "--steps: expected a value, got none."),

@@ -29,7 +29,7 @@ from scorelift.recipes import find_recipe
 
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 FLAT = {"recipe": "canvas", "steps": 2}
-EMPTY = {"prompt": "a red duck", "recipe": "quick", "steps": 1, "out": "empty"}
+EMPTY = {"prompt": "a red duck", "recipe": "magic3d", "preset": "small", "steps": 1, "out": "empty"}
 
 
 class Here(Crew):
@@ -92,7 +92,7 @@ def test_a_batch_goes_on_past_failures_and_is_not_done_twice(tmp_path, here):
     here.asked.clear()
     again = batch()
     assert [order["prompt"] for order in here.asked] == ["a red duck"]  # the one that failed
-    assert here.asked[0]["recipe"] == "quick"
+    assert here.asked[0]["recipe"] == "magic3d"
     assert [entry.state for entry in again] == [entry.state for entry in entries]
     assert {p: p.stat().st_mtime_ns for p in entries[0].folder.rglob("*")} == before
 

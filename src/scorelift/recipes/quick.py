@@ -1,8 +1,8 @@
 """`quick`, the default: the best asset per second with the embedded prior on two CPU cores.
 
 Ours, in DreamFlow's way (Lee et al. 2024), each render its own twin: renders follow the prior's probability flow, first
-as a field, unlit and small, which settles what stands where, and colours; then as a mesh, lit and larger, which settles
-the surface. Emptiness grows, as in SJC (Wang et al. 2022, Sec. 4.2).
+of Gaussians (Kerbl et al. 2023), unlit and small, which settles what stands where, and colours; then of their surface
+as a mesh, lit and larger, which settles the shape.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.schedules import Constant, Steps
+from ..core.schedules import Constant, Ramp
 from ..distill.noise import Trajectory
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
+from ..scenes import GaussianConfig, VoxelConfig
 from . import small
 from .base import LIT, UNLIT, Penalties, Recipe, Stage
-from .optimizers import AdamW
+from .optimizers import Adam
 
-FIELD = replace(small.FIELD, levels=4, features=4, finest=40, coarse_samples=32)
+CLOUD = GaussianConfig(count=600, most=3000, looks=12)
+PAINT = VoxelConfig(resolution=112, shape="box")
+"What the Gaussians' colours become for the mesh."
 BACKDROPS = replace(small.BACKDROPS, tint=0.4)
 """Before grey ones alone, a car's pale windows are taken for the background and eaten."""
 FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
@@ -27,34 +30,33 @@ FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
 
 @dataclass(frozen=True, kw_only=True)
 class Quick(Recipe):
-    """Two stages: a field unlit, for the shape; its surface as a mesh, lit."""
+    """Two stages: Gaussians unlit, for the parts and colours; their surface as a mesh, lit."""
 
     name: ClassVar[str] = "quick"
-    summary: ClassVar[str] = "probability flow into a field, then into a mesh; the default, for two CPU cores"
+    summary: ClassVar[str] = "probability flow into Gaussians, then into a mesh; the default, for two CPU cores"
     presets: ClassVar[dict[str, str]] = {"draft": "a third of the steps", "long": "three times the steps"}
 
     shape: Stage = Stage(
         steps=600,
-        scene=FIELD,
+        scene=CLOUD,
         size=32,
         noise=Trajectory(start=0.9, end=0.4, levels=600),
         distiller=FLOW,
         cameras=small.CAMERAS,
         shading=UNLIT,
         backdrops=BACKDROPS,
-        penalties=Penalties(emptiness=Steps((0.0, 0.5), (5e-6, 5e-5))),
-        optimizer=AdamW(rate=Constant(1e-2)),
+        optimizer=Adam(rate=Ramp(1e-2, 2e-3, log=True), betas=(0.9, 0.999), eps=1e-15),
     )
     surface: Stage = Stage(
         steps=200,
-        scene=replace(small.MESH, paint=FIELD),
+        scene=replace(small.MESH, paint=PAINT),
         size=64,
         noise=Trajectory(start=0.6, end=0.35, levels=200),
         distiller=replace(FLOW, cfg_scale=7.5),
         cameras=small.CAMERAS,
         shading=LIT,
         backdrops=BACKDROPS,
-        penalties=Penalties(bending=Constant(1e-2), unevenness=Constant(1.0)),
+        penalties=Penalties(bending=Constant(3e-2), unevenness=Constant(3.0)),
         optimizer=small.CARVE,
     )
 

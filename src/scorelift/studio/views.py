@@ -7,19 +7,18 @@ world; ours have OpenGL axes (y up, -z forward). Both worlds are right-handed wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 from ..core.cameras import Cameras
 from ..core.pictures import to_uint8
 from ..export.shots import Shot, mesh_from, scene_from
 from ..export.texture import Asset
 from ..scenes import Scene
+from ..scenes.projection import quaternion_matrix
 
 LEAST, WIDEST = 1.0, 170.0
 "Degrees of the fields of view that can be rendered."
@@ -38,27 +37,10 @@ class View:
     "Width over height."
 
 
-def rotation(wxyz: Sequence[float]) -> Float[Tensor, "3 3"]:
-    """The rotation matrix of a quaternion, of whatever length but 0.
-
-    >>> rotation((1, 0, 0, 1))  # a quarter turn about z: x becomes y
-    tensor([[ 0., -1.,  0.],
-            [ 1.,  0.,  0.],
-            [ 0.,  0.,  1.]])
-    """
-    w, x, y, z = (float(part) / math.hypot(*wxyz) for part in wxyz)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.tensor([[round(value, 12) for value in row] for row in rows])
-
-
 def camera_of(view: View) -> Cameras:
     """Our camera of a view, of square pictures that hold the window: their side is its longer one."""
     c2w = torch.eye(4)[None]
-    c2w[0, :3, :3] = rotation(view.wxyz) * torch.tensor([1.0, -1.0, -1.0])
+    c2w[0, :3, :3] = quaternion_matrix(torch.tensor([view.wxyz]))[0] * torch.tensor([1.0, -1.0, -1.0])
     c2w[0, :3, 3] = torch.tensor(view.position)
     x, y, z = view.position
     half = math.tan(view.fov / 2) * max(view.aspect, 1.0)
