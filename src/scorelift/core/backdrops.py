@@ -1,6 +1,6 @@
 """Backdrops that mean nothing: noise, checkerboards and clouds. What only holds before one kind of them is no object.
 
-Ref: Jain et al., "Zero-shot text-guided object generation with Dream Fields" (2022), Sec. 4.3; the authors' public code.
+Ref: Jain et al., "Zero-shot text-guided object generation with Dream Fields" (2022); the authors' public code.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def checkerboards(colours: Float[Tensor, "2 n 3"], squares: int, size: int) -> F
 
 
 def clouds(noise: Float[Tensor, "n 3 size size"], decay: float) -> Float[Tensor, "n 3 size size"]:
-    """White noise whose waves of frequency f are weighed by f^-decay, brought to a deviation of 1.5, through a sigmoid."""
+    """White noise whose waves of frequency f are weighed by f^-decay, brought to a deviation of 1.5; its sigmoid."""
     size = noise.shape[-1]
     frequency = torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)).clamp_min(1 / size)
     waves = torch.fft.irfft2(torch.fft.rfft2(noise) * frequency**-decay, s=(size, size))

@@ -11,6 +11,7 @@ from .canvas import CanvasRecipe
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
 from .fantasia3d import Fantasia3D
+from .latentnerf import LatentNeRF
 from .magic3d import Magic3D
 from .prolificdreamer import ProlificDreamer
 from .quick import Quick
@@ -18,15 +19,16 @@ from .sjc import ScoreJacobianChaining
 
 RECIPES: dict[str, type[Recipe]] = {
     cls.name: cls for cls in (
-        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, CanvasRecipe,
+        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, LatentNeRF,
+        CanvasRecipe,
     )
 }  # fmt: skip
 
 Kind = TypeVar("Kind", bound=type)
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "Magic3D", "ProlificDreamer", "Quick",
-    "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
+    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "LatentNeRF", "Magic3D",
+    "ProlificDreamer", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
     "recipe_from_json", "register",
 ]  # fmt: skip
 
