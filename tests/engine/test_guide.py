@@ -9,6 +9,7 @@ import torch
 import trimesh
 
 import scorelift
+from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.schedules import Constant
 from scorelift.engine import guide as guides
@@ -154,6 +155,14 @@ def test_a_run_with_a_guide_that_is_not_there_leaves_nothing(tmp_path):
     with pytest.raises(ScoreliftError, match="a mesh file that exists"):
         scorelift.generate("a duck", recipe=replace(recipe, refine=refine), out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_takes_a_mesh(tmp_path, capsys):
+    asked = ["generate", "a duck", "--recipe", "latentnerf", "--preset", "small", "--out", str(tmp_path / "run")]
+    assert main([*asked, "--latent.guide.path", str(tmp_path / "gone.glb")]) == 2
+    assert "guide.path: expected a mesh file that exists" in capsys.readouterr().err
+    assert main([*asked, "--latent.guide.sigma", "0"]) == 2
+    assert "sigma" in capsys.readouterr().err
 
 
 def test_a_guided_run_resumes_bit_for_bit(balls, tmp_path):

@@ -8,6 +8,7 @@ from ..core.config import from_json, parts_of
 from ..core.errors import ScoreliftError, bad, check_choice
 from .base import Recipe, Stage
 from .canvas import CanvasRecipe
+from .dreamfields import DreamFields
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
 from .fantasia3d import Fantasia3D
@@ -20,14 +21,14 @@ from .sjc import ScoreJacobianChaining
 RECIPES: dict[str, type[Recipe]] = {
     cls.name: cls for cls in (
         Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, LatentNeRF,
-        CanvasRecipe,
+        DreamFields, CanvasRecipe,
     )
 }  # fmt: skip
 
 Kind = TypeVar("Kind", bound=type)
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "Fantasia3D", "LatentNeRF", "Magic3D",
+    "RECIPES", "CanvasRecipe", "DreamFields", "DreamFlow", "DreamFusion", "Fantasia3D", "LatentNeRF", "Magic3D",
     "ProlificDreamer", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
     "recipe_from_json", "register",
 ]  # fmt: skip
