@@ -51,7 +51,7 @@ class LatentNeRF(Recipe):
         distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code: 100; its weight has another factor, alpha_t
         cameras=CAMERAS,
         shading=UNLIT,  # code
-        prompting=Prompting(choice="bare", overhead_deg=60.0),  # code; theirs says "bottom view" below 30 as well
+        prompting=Prompting(choice="bare", overhead_deg=60.0),  # code; "front" is 70 degrees wide there
         penalties=Penalties(entropy=Constant(5e-4 / 64**2)),  # code: 5e-4, against a sum over pixels
         optimizer=Adam(rate=Constant(1e-2), eps=1e-15),  # code: 1e-2 for the grid's features, betas .9 and .99
     )
