@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import trimesh
 
 from elsewhere import AWAY, Wrapped, elsewhere
 from scorelift.cli import main
@@ -13,7 +14,7 @@ from scorelift.distill.scorers import load_scorer
 from scorelift.distill.similarity import Similarity
 from scorelift.engine.generate import generate, pick_device
 from scorelift.recipes import find_recipe
-from scorelift.recipes.base import Finish
+from scorelift.recipes.base import Finish, Guide
 from scorelift.scenes import CanvasConfig, GaussianConfig, HashConfig, MeshConfig, MLPConfig, VoxelConfig
 from scorelift.scenes.network import NetworkField
 
@@ -74,16 +75,9 @@ LONG = [pytest.param(name, "small", marks=pytest.mark.slow) for name in ("dreamf
 
 @pytest.mark.parametrize(
     ("name", "preset"),
-    [
-        ("quick", None),
-        ("canvas", None),
-        ("sjc", "small"),
-        ("dreamfusion", "small"),
-        ("fantasia3d", "small"),
-        ("dreamgaussian", "small"),
-        *LONG,
-    ],
-)
+    [("quick", None), ("canvas", None), ("sjc", "small"), ("dreamfusion", "small"), ("fantasia3d", "small"),
+     ("latentnerf", "small"), ("dreamfields", "small"), ("dreamgaussian", "small"), *LONG],
+)  # fmt: skip
 def test_a_whole_run(name, preset, tmp_path, monkeypatch):
     """All stages, previews on the way, twins, the mesh, pictures at the end."""
     monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
@@ -97,6 +91,18 @@ def test_a_whole_run(name, preset, tmp_path, monkeypatch):
     assert json.loads((run.path / "metrics.json").read_text())["device"] == AWAY
     assert (run.path / "preview.png").exists()
     assert (run.path / "asset.glb").exists() == (name != "canvas")
+
+
+def test_a_guided_run(tmp_path, monkeypatch):
+    """The mesh's distances are where the scene is."""
+    monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
+    trimesh.creation.icosphere().export(tmp_path / "ball.glb")
+    recipe = find_recipe("latentnerf", "small")
+    latent = replace(thick(recipe.latent), guide=Guide(path=str(tmp_path / "ball.glb")))
+    recipe = replace(recipe, latent=latent, until="latent", finish=TINY)
+    with elsewhere():
+        run = generate("a red mushroom", recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert run.read_log()[0]["penalty"] > 1
 
 
 def test_samples(tmp_path, monkeypatch):

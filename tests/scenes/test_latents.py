@@ -71,6 +71,16 @@ def test_recipes_render_latents_for_latent_priors_only():
     assert quick.fitted(4) == quick
     with pytest.raises(ScoreliftError, match=r"surface\.latent"):
         replace(quick, surface=replace(quick.surface, latent=True)).fitted(4)
-    small = scene(4)
-    with pytest.raises(ScoreliftError, match="channels to start from"):
-        build_scene(VoxelConfig(resolution=12), small)
+
+
+def test_a_scene_of_colours_begins_as_latents_look():
+    made = scene(4)
+    made.look_by(torch.randn(5, 3, generator=torch.Generator().manual_seed(2)) * 0.1)
+    colours = build_scene(VoxelConfig(resolution=12, environment=True), made)
+    assert not colours.latent
+    torch.testing.assert_close(colours.render(ring(2), 8).rgb, made.coloured().render(ring(2), 8).rgb)
+    assert made.latent  # as it was
+    with pytest.raises(ScoreliftError, match="a field of 16 channels to start from, got 4"):
+        build_scene(VoxelConfig(resolution=12, latent=16), made)
+    with pytest.raises(ScoreliftError, match="a field of 4 channels to start from, got 3"):
+        build_scene(VoxelConfig(resolution=12, latent=4), colours)

@@ -15,6 +15,7 @@ from scorelift.scenes.fields import box_span
 from scorelift.scenes.losses import (
     centre_depth_loss,
     emptiness_loss,
+    entropy_loss,
     opacity_loss,
     orientation_loss,
     transmittance_loss,
@@ -266,6 +267,8 @@ def test_regularizers_by_hand():
     assert float(opacity_loss(render)) == pytest.approx(float((render.opacity**2 + 0.01).sqrt().mean()), rel=1e-6)
     by_hand = sum(math.log(1 + 10 * w) for w in weight.tolist()) / 64
     assert float(emptiness_loss(render)) == pytest.approx(by_hand, rel=1e-5)
+    halves = Render(rgb=torch.zeros(1, 3, 1, 3), opacity=torch.tensor([0.5, 1.0, 0.25]).view(1, 1, 1, 3))
+    assert float(entropy_loss(halves)) == pytest.approx((1 + 0 + 0.8113) / 3, abs=1e-3)  # bits
     empty = 1 - float(render.opacity.mean())
     assert float(transmittance_loss(render, 1.0)) == pytest.approx(-empty, rel=1e-6)
     assert float(transmittance_loss(render, empty / 2)) == pytest.approx(-empty / 2, rel=1e-6)

@@ -22,6 +22,7 @@ def priors() -> None:
     print(f"{'toybox':<14} {'yes':<5} {'x0':<8} {'pixels 64 x 64':<20} {0.01:>7}  Apache-2.0; toys only, embedded")
     print(f"{'toybox-refiner':<14} {'yes':<5} {'x0':<8} {'pixels, any size':<20} {0.01:>7}  Apache-2.0; toys only, "
           "embedded; for small noise only")  # fmt: skip
+    print(f"{'pixels':<14} {'yes':<5} {'-':<8} {'pixels, any size':<20} {0:>7}  no model at all, for dreamfields")
     for name, known in KNOWN.items():
         here = "yes" if able and folder_of(name) else "no"
         terms = known.licence + (", to be accepted on its page" if known.gated else "")
@@ -42,9 +43,9 @@ def priors_get(name: Positional[str], /) -> None:
     """
     from ..core.errors import bad
     from ..priors.known import KNOWN, download
-    from ..priors.registry import EMBEDDED, REFINER
+    from ..priors.registry import WITHIN
 
-    if name in (EMBEDDED, REFINER):
+    if name in WITHIN:
         print(f"{name} is embedded: nothing to download.")
         return
     if name not in KNOWN and name.count("/") != 1:

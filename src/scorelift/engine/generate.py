@@ -11,8 +11,9 @@ import torch
 
 from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
-from ..priors.registry import EMBEDDED, REFINER, check_model, check_there, load_prior
+from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
+from .guide import check_guide
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
@@ -107,6 +108,7 @@ def generate(
     plan = plan.fitted(model.channels if model.bound is None else 0)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
+        check_guide(stage)  # told now if it cannot be used
         if stage.prior is not None:
             check_there(stage.prior)
         else:
@@ -134,7 +136,7 @@ def _foretell(recipe: Recipe, prompt: str) -> None:
     Counting takes seconds, which the embedded priors' small runs do without.
     """
     priors = {recipe.prior, *(stage.prior for stage in recipe.stages().values())}
-    if priors <= {EMBEDDED, REFINER, None}:
+    if priors <= {*WITHIN, None}:
         return
     with suppress(ScoreliftError, RuntimeError):
         text = shortage(planned(recipe, prompt), recipe, torch.cuda.mem_get_info()[0])

@@ -23,6 +23,7 @@ from ..priors.base import Prior
 from ..recipes.base import Stage
 from ..scenes import Scene, Volume
 from ..scenes.base import Render
+from .guide import load_guide
 from .look import Look, StepLog
 from .penalty import penalty_of
 from .portions import Portions, sparing_prior, sparing_scene, views_together
@@ -56,6 +57,8 @@ class Loop:
         self.prompts = ViewPrompts(prior, prompt, **asdict(stage.prompting))
         self.optimizer = stage.optimizer.build(scene.groups(1.0))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        guide = load_guide(stage)
+        self.guide = None if guide is None else guide.to(device)
         self.step = 0
         config = getattr(stage.distiller, "twin", None)
         self.twin = Twin(prior, config, seed) if config is not None and config.kind == "lora" else None
@@ -127,6 +130,10 @@ class Loop:
             gradient, time = self._distill(prior, z.detach(), views, terms, progress, generator)
             self._check("the distiller's gradient", gradient)
             penalty = penalty_of(self.stage.penalties, self.scene, render, far, progress)
+            if self.guide is not None:  # at places of its own, the same for each part of the views
+                places = step_generator(self.seed, f"{self.name}/guide", self.step)
+                weight = self.stage.guide.weight.at(progress)
+                penalty = penalty + weight * self.guide.loss(self.scene, self.stage.guide.sigma, places)
             outputs, gradients = [z], [gradient / z.shape[-1] ** 2 / (len(z) * len(self.mine) / len(views))]
             if penalty.requires_grad:
                 outputs, gradients = [z, penalty], [*gradients, torch.full_like(penalty, share)]

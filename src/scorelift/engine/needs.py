@@ -22,7 +22,7 @@ from ..distill.similarity import Similarity
 from ..distill.twin import Twin
 from ..kernels.splats import splat_tiled
 from ..priors.base import Condition, Prior
-from ..recipes.base import LIT, Prompting, Stage
+from ..recipes.base import LIT, Guide, Prompting, Stage
 from ..scenes import CanvasConfig, Gaussians, MeshConfig, Volume, build_scene
 from ..scenes.canvas import Flat
 from ..scenes.fields import Field
@@ -184,7 +184,7 @@ def _measured(stage: Stage, size: int, bands: int) -> Held:
     shading = stage.shading if stage.shading.shaded == 0 or stage.shading.normal == 1 else LIT  # what takes most
     small = replace(
         stage, size=size, views=views, draws=1, slices=1, bands=bands, noise=Times(), distiller=SDS(cfg_scale=1.0),
-        shading=shading, prompting=Prompting(choice="none"),
+        shading=shading, prompting=Prompting(choice="none"), guide=Guide(),
     )  # fmt: skip
     if isinstance(scene, Volume):  # by the plain kernels
         vars(scene.field)["integrate"] = partial(Field.integrate, scene.field)

@@ -14,6 +14,7 @@ from ..scenes.losses import (
     bending_loss,
     centre_depth_loss,
     emptiness_loss,
+    entropy_loss,
     opacity_loss,
     orientation_loss,
     transmittance_loss,
@@ -31,6 +32,7 @@ def penalty_of(weights: Penalties, scene: Scene, render: Render, far: float, pro
     losses: dict[str, Callable[[], Tensor]] = {
         "opacity": lambda: opacity_loss(render),
         "emptiness": lambda: emptiness_loss(render),
+        "entropy": lambda: entropy_loss(render),
         "orientation": lambda: orientation_loss(render),
         "roughness": scene.roughness,
         "bending": lambda: bending_loss(render),

@@ -10,7 +10,7 @@ import torch
 
 from ..core.errors import ScoreliftError
 from ..priors.base import Prior
-from ..priors.registry import EMBEDDED, REFINER, sketch_prior
+from ..priors.registry import WITHIN, sketch_prior
 from ..recipes import Recipe
 from ..recipes.base import Stage
 from ..scenes import CanvasConfig, MeshConfig
@@ -174,7 +174,7 @@ def exhausted(what: str, recipe: Recipe, name: str, stage: Stage, error: torch.O
 def options(recipe: Recipe, name: str, stage: Stage) -> list[str]:
     """What a person can change so that a stage needs less, the mildest first."""
     scene, found = stage.scene, []
-    if recipe.model.precision in ("auto", "fp16", "fp32") and recipe.prior not in (EMBEDDED, REFINER):
+    if recipe.model.precision in ("auto", "fp16", "fp32") and recipe.prior not in WITHIN:
         found.append("--model.precision bf16 (half of fp32; the autoencoder stays fp32 under fp16)")
     if not stage.latent and stage.size > 32:
         found.append(f"--{name}.size {stage.size // 2}")

@@ -12,12 +12,15 @@ from ..core.files import is_state, weights_format
 from .base import Prior
 from .known import KNOWN, SINGLE, check_installed, folder_of
 from .options import ModelOptions
+from .pixels import PixelsPrior
 from .refiner import FORMAT as REFINER_FORMAT
 from .refiner import ToyboxRefiner, load_refiner
 from .toybox import ToyboxPrior, load_toybox
 
 EMBEDDED = ToyboxPrior.name
 REFINER = ToyboxRefiner.name
+WITHIN = (EMBEDDED, REFINER, PixelsPrior.name)
+"Priors that need nothing but this package."
 SUFFIX = ".safetensors"
 
 
@@ -25,9 +28,9 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
     """Load a prior.
 
     Args:
-        name: `toybox`, the embedded model; `toybox-refiner`, which goes with it; a safetensors file that
-            `scorelift toybox train` or `toybox refiner` wrote; a name that `scorelift priors` lists; a hub id; or a
-            folder with a diffusers model.
+        name: `toybox`, the embedded model; `toybox-refiner`, which goes with it; `pixels`, none at all; a safetensors
+            file that `scorelift toybox train` or `toybox refiner` wrote; a name that `scorelift priors` lists; a hub
+            id; or a folder with a diffusers model.
         options: how a diffusers model is loaded and run.
 
     Raises:
@@ -40,6 +43,8 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
         return load_toybox(device=device)
     if name == REFINER:
         return load_refiner(device=device)
+    if name == PixelsPrior.name:
+        return PixelsPrior()
     if name.endswith(SUFFIX):
         if is_state(Path(name)):
             raise bad("prior", expected="a weights file", got=f"{name}, which is a checkpoint of a run or training",
@@ -54,7 +59,7 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
 def check_model(options: ModelOptions, *names: str | None) -> None:
     """Raise for options of diffusers models where all priors are embedded ones, which run as they are."""
     changed = [name for name, value in vars(options).items() if value != getattr(ModelOptions(), name)]
-    if changed and all(name is None or name in (EMBEDDED, REFINER) or name.endswith(SUFFIX) for name in names):
+    if changed and all(name is None or name in WITHIN or name.endswith(SUFFIX) for name in names):
         asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in changed)
         raise bad("model", expected=f"no such options for the embedded prior {names[0]}", got=asked,
                   remedy="They are for diffusers models.")  # fmt: skip
@@ -66,7 +71,7 @@ def sketch_prior(name: str, options: ModelOptions | None = None) -> tuple[Prior,
     Raises:
         ScoreliftError: as `load_prior`.
     """
-    if name in (EMBEDDED, REFINER) or name.endswith(SUFFIX):
+    if name in WITHIN or name.endswith(SUFFIX):
         return load_prior(name, "meta"), 0
     from .diffusers.sketch import sketch_diffusers, text_bytes
 
@@ -80,7 +85,7 @@ def check_there(name: str) -> None:
     Raises:
         ScoreliftError: as `load_prior`.
     """
-    if name in (EMBEDDED, REFINER):
+    if name in WITHIN:
         return
     if not name.endswith(SUFFIX):
         _folder(name)
@@ -103,7 +108,7 @@ def _folder(name: str) -> Path:
                 f"prior: {name} is not on this machine. Download it with `scorelift priors get {name}`."
             )
     else:
-        names = (EMBEDDED, REFINER, *KNOWN)
+        names = (*WITHIN, *KNOWN)
         near = get_close_matches(name, names, n=1)
         remedy = f"Did you mean {near[0]}?" if near else SINGLE if name.endswith((".ckpt", ".pt", ".pth")) else ""
         raise bad(

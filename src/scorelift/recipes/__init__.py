@@ -8,10 +8,12 @@ from ..core.config import from_json, parts_of
 from ..core.errors import ScoreliftError, bad, check_choice
 from .base import Recipe, Stage
 from .canvas import CanvasRecipe
+from .dreamfields import DreamFields
 from .dreamflow import DreamFlow
 from .dreamfusion import DreamFusion
 from .dreamgaussian import DreamGaussian
 from .fantasia3d import Fantasia3D
+from .latentnerf import LatentNeRF
 from .magic3d import Magic3D
 from .prolificdreamer import ProlificDreamer
 from .quick import Quick
@@ -19,16 +21,17 @@ from .sjc import ScoreJacobianChaining
 
 RECIPES: dict[str, type[Recipe]] = {
     cls.name: cls for cls in (
-        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, DreamGaussian,
-        CanvasRecipe,
+        Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, LatentNeRF,
+        DreamFields, DreamGaussian, CanvasRecipe,
     )
 }  # fmt: skip
 
 Kind = TypeVar("Kind", bound=type)
 
 __all__ = [
-    "RECIPES", "CanvasRecipe", "DreamFlow", "DreamFusion", "DreamGaussian", "Fantasia3D", "Magic3D", "ProlificDreamer",
-    "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe", "recipe_from_json", "register",
+    "RECIPES", "CanvasRecipe", "DreamFields", "DreamFlow", "DreamFusion", "DreamGaussian", "Fantasia3D", "LatentNeRF",
+    "Magic3D", "ProlificDreamer", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
+    "recipe_from_json", "register",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ..core.backdrops import TextureSampler
 from ..core.camera_samplers import (
     FRAME,
     DreamFusionCameras,
@@ -16,7 +17,7 @@ from ..core.camera_samplers import (
 )
 from ..core.cameras import Cameras
 from ..core.config import check_numbers
-from ..core.errors import bad, check_choice, check_positive, check_seed
+from ..core.errors import bad, check_choice, check_positive, check_range, check_seed
 from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
 from ..core.schedules import Constant, Ramp, Schedule
 from ..distill.baselines import DiffusionLoss
@@ -43,6 +44,7 @@ class Penalties:
 
     opacity: Schedule = Constant(0.0)
     emptiness: Schedule = Constant(0.0)
+    entropy: Schedule = Constant(0.0)
     orientation: Schedule = Constant(0.0)
     roughness: Schedule = Constant(0.0)
     bending: Schedule = Constant(0.0)
@@ -64,6 +66,28 @@ class Prompting:
     overhead_deg: float | None = None
     "Elevation from which a view is an overhead one; None: the prior's."
     negative: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """A coarse mesh that tells a field where to be dense; the nearer to its surface, the less it insists.
+
+    Ref: Latent-NeRF (Metzer et al. 2023), Section 3.2, "Sketch-Shape Guidance".
+    """
+
+    path: str | None = None
+    "The mesh: closed, or several such; GLB, OBJ, PLY, STL or OFF, +y up and front +z, as exports are. None: no guide."
+    weight: Schedule = Constant(10.0)
+    "Of its loss, beside the distiller's gradient."
+    sigma: float = 0.25
+    "How far from its surface it begins to insist, in the scene's units."
+    radius: float | None = 0.8
+    "It is centred, and scaled to reach so far from the origin; None: it is taken as it is."
+
+    def __post_init__(self) -> None:
+        check_positive("guide.sigma", self.sigma)
+        if self.radius is not None:
+            check_range("guide.radius", self.radius, 0.05, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +115,10 @@ class Stage:
     cameras: OrbitSampler | DreamFusionCameras | HemisphereSampler | RingSampler = OrbitSampler()
     lights: LightSampler | DreamFusionLights = LightSampler()
     shading: ShadingSampler = ShadingSampler()
-    backdrops: BackdropSampler = BackdropSampler()
+    backdrops: BackdropSampler | TextureSampler = BackdropSampler()
     prompting: Prompting = Prompting()
     penalties: Penalties = Penalties()
+    guide: Guide = Guide()
     optimizer: Optimizer = Adam()
 
     def __post_init__(self) -> None:
@@ -204,9 +229,10 @@ class Recipe:
             check_channels(name, stage.scene, channels)
             if not (channels and (stage.latent or getattr(stage.scene, "latent", 0))):
                 continue
-            if not (isinstance(stage.scene, VoxelConfig) and stage.scene.environment and stage.shading.shaded == 0):
-                raise bad(f"{name}.latent", expected="unlit voxels with a learned environment", got="another scene")
-            stages[name] = dataclasses.replace(stage, scene=dataclasses.replace(stage.scene, latent=channels))
+            if not (isinstance(stage.scene, VoxelConfig) and stage.shading.shaded == 0):
+                raise bad(f"{name}.latent", expected="unlit voxels", got="another scene")
+            scene = dataclasses.replace(stage.scene, latent=channels, environment=True)  # backdrops are colours
+            stages[name] = dataclasses.replace(stage, scene=scene)
         return self.with_stages(stages)
 
     @classmethod

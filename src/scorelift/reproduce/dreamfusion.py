@@ -20,13 +20,12 @@ from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
 from ..distill.noise import Times
 from ..distill.sds import SDS
-from ..distill.similarity import Similarity
 from ..engine.run import Run, final_scene
 from ..evaluate.prior import draw_samples
 from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior
-from ..recipes import CanvasRecipe, DreamFusion
-from ..recipes.base import Penalties, Prompting
+from ..recipes import CanvasRecipe, DreamFields, DreamFusion
+from ..recipes.base import Prompting
 from ..scenes.canvas import Canvas
 from ..toybox.grammar import parse
 from ..toybox.judge import judge_pictures, load_judge
@@ -80,13 +79,8 @@ def figure2(bench: Bench, scale: Scale) -> Findings:
 
 def table1(bench: Bench, scale: Scale) -> Findings:
     """SDS against ascent of the retriever's similarity (Dream Fields) on the same scene, and the world's pictures."""
-    dream_fields = {
-        "distiller": Similarity(),
-        "penalties": Penalties(transmittance=Constant(0.5)),
-        "shading": ShadingSampler(shaded=0.0),
-        "prompting": Prompting(choice="none"),
-    }
-    runs = _runs(bench, scale, {"similarity (Dream Fields)": dream_fields, "SDS (DreamFusion)": {}})
+    recipes = {"similarity (Dream Fields)": DreamFields, "SDS (DreamFusion)": DreamFusion}
+    runs = bench.grid(scale, {label: partial(small, cls, {}, steps=scale.steps) for label, cls in recipes.items()})
     return compared(
         runs,
         scale,

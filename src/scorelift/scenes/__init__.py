@@ -59,6 +59,8 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
     if start is None and previous is not None:
         raise bad("scene", expected="a volume to start from", got=type(previous).__name__)
     if start is not None:
+        if start.latent and isinstance(config, VoxelConfig) and not config.latent:
+            start = start.coloured()
         _check_density(config, start.field)
     field, sky = _field(config, start.field if start else None), _sky(config, start)
     return Volume(field, sky, config.environment_rate)

@@ -29,6 +29,15 @@ def emptiness_loss(render: Render) -> Float[Tensor, ""]:
     return render.fog.mean()
 
 
+def entropy_loss(render: Render) -> Float[Tensor, ""]:
+    """Mean over rays of the entropy of their opacity, in bits: asks each to be open or closed.
+
+    Ref: Latent-NeRF's code, "sparsity_loss".
+    """
+    seen = render.opacity.clamp(1e-5, 1 - 1e-5)
+    return -(seen * seen.log2() + (1 - seen) * (1 - seen).log2()).mean()
+
+
 def orientation_loss(render: Render) -> Float[Tensor, ""]:
     """Mean over rays of sum_i stopgrad(w_i) max(0, n_i . v)^2. Ref: DreamFusion Eq. 10; Ref-NeRF Eq. 11."""
     if render.turned is None:
