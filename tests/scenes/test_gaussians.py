@@ -138,6 +138,18 @@ def test_the_faint_and_the_strayed_vanish_and_the_pulled_part():
     assert torch.equal(gaussians.place, again)  # none parts any more
 
 
+def test_a_checkpoint_is_looked_at_as_it_is():
+    """Scenes that are read again are told their progress, and step 0."""
+    gaussians = Gaussians(GaussianConfig(count=10, most=20))
+    with torch.no_grad():
+        gaussians.raw_opacity[3] = -9.0
+    before = {name: value.clone() for name, value in gaussians.state_dict().items()}
+    for progress in (0.0, 0.45, 1.0):
+        gaussians.update(0, progress)
+        for name, value in gaussians.state_dict().items():
+            assert torch.equal(value, before[name]), name
+
+
 def test_never_more_than_may_be():
     gaussians = Gaussians(GaussianConfig(count=10, most=12, growth=1.0))
     gaussians.update(50, 0.1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..core.config import leaves
+from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError, bad, check_seed
 from ..engine.job import check_size
 from ..engine.run import Run
 from ..priors.base import Prior
-from ..priors.registry import EMBEDDED, REFINER, SUFFIX, check_there, load_prior
+from ..priors.registry import SUFFIX, WITHIN, check_there, load_prior
 from ..recipes import Recipe, find_recipe
 from .orders import Complaint, Order, Settings
 
@@ -78,7 +78,7 @@ def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior
     if name not in priors:
         try:
             check_there(name)
-            small = name in (EMBEDDED, REFINER) or name.endswith(SUFFIX)
+            small = name in WITHIN or name.endswith(SUFFIX)
             priors[name] = load_prior(name) if small else None
         except ScoreliftError as error:
             priors[name] = error
@@ -100,8 +100,7 @@ def check_folder_of(order: Order, plan: Recipe) -> None:
     if run.prompt != order.prompt:
         raise bad("prompt", expected=f"the prompt of the run in {folder}, {run.prompt!r}", got=order.prompt)
     for name, begun, wanted in differences(run.recipe, plan):
-        option = "recipe" if name == "type" else name.removesuffix(".type").replace("_", "-")
-        raise bad(option, expected=f"{begun}, with which the run in {folder} was begun", got=wanted,
+        raise bad(option_of(name), expected=f"{begun}, with which the run in {folder} was begun", got=wanted,
                   remedy="Choose another --out.")  # fmt: skip
 
 

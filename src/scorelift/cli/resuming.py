@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.config import leaves
+from ..core.config import leaves, option_of
 from ..core.errors import bad
 
 if TYPE_CHECKING:
@@ -33,6 +33,5 @@ def check_same(folder: Path, asked: Recipe, usual: Recipe, argv: Sequence[str] =
         if name in OPEN or (value == standard.get(name, value) and name not in named):
             continue
         if begun.get(name) != value:
-            option = "recipe" if name == "type" else name.removesuffix(".type").replace("_", "-")
-            raise bad(option, expected=f"{begun.get(name)}, with which the run in {folder} was begun", got=value,
-                      remedy="With --resume leave it out; for other settings choose another --out.")  # fmt: skip
+            raise bad(option_of(name), expected=f"{begun.get(name)}, with which the run in {folder} was begun",
+                      got=value, remedy="With --resume leave it out; for other settings choose another --out.")  # fmt: skip

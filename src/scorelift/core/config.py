@@ -57,6 +57,15 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
     return {key: item for part in inner for key, item in part.items()}
 
 
+def option_of(name: str) -> str:
+    """The command line's word for one of the `leaves` of a recipe.
+
+    >>> option_of("type"), option_of("field.cfg_scale"), option_of("field.scene.type")
+    ('recipe', 'field.cfg-scale', 'field.scene')
+    """
+    return "recipe" if name == "type" else name.removesuffix(".type").replace("_", "-")
+
+
 def check_numbers(config: Any, name: str = "") -> None:
     """Raise for a number in a configuration, at any depth, that is infinite or NaN; `name` is said before the field's.
 

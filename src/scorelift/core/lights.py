@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .errors import bad
+
 Shading = Literal["albedo", "shaded", "textureless", "normal"]
 """What a render shows: the surface's own colour, lit, lit without colour, or its normals."""
 
@@ -34,3 +36,9 @@ class Lights:
         toward = torch.nn.functional.normalize(self.position[:, None] - xyz, dim=-1)
         ambient = self.ambient[:, None]
         return ambient + (1 - ambient) * (normal * toward).sum(-1).clamp_min(0)
+
+
+def check_lights(lights: Lights | None, shading: Shading) -> None:
+    """Raise where there is no light for a shading that needs it."""
+    if lights is None and shading in ("shaded", "textureless"):
+        raise bad("lights", expected=f"lights for {shading!r} shading", got=None)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..core.cameras import Cameras
 from ..core.errors import EmptySceneError, bad, check_at_least, check_positive, check_range
-from ..core.lights import Lights, Shading
+from ..core.lights import Lights, Shading, check_lights
 from ..kernels.splats import Splats, splat
 from .base import Render, Scene
 from .projection import project, quaternion_matrix
@@ -117,8 +117,7 @@ class Gaussians(Scene):
         jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
         """As any scene. Each Gaussian has one normal and one light, its centre's; nothing is random, so no jitter."""
-        if lights is None and shading in ("shaded", "textureless"):
-            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+        check_lights(lights, shading)
         rows = self.living()
         place, colour = self.place[rows], self.raw_colour[rows].sigmoid().expand(len(cameras), -1, -1)
         normal = None if shading == "albedo" else self._normals(rows).expand(len(cameras), -1, -1)
@@ -177,8 +176,8 @@ class Gaussians(Scene):
         Raises:
             EmptySceneError: if none is left.
         """
-        config, before = self.config, progress * (1 - 1 / max(step, 1))
-        if int(progress * config.looks + 1e-6) == int(before * config.looks + 1e-6):
+        config, before = self.config, progress * (1 - 1 / max(step, 1))  # progress of the step before
+        if step == 0 or int(progress * config.looks + 1e-6) == int(before * config.looks + 1e-6):
             return
         self.alive &= (self.raw_opacity.sigmoid() >= config.faint) & (self.place.norm(dim=-1) <= 1)
         living, free = self.living(), (~self.alive).nonzero()[:, 0]
@@ -190,7 +189,7 @@ class Gaussians(Scene):
         self.pull.zero_()
 
     def _part(self, ones: Int[Tensor, " k"], others: Int[Tensor, " k"], step: int) -> None:
-        """Make two of each of some: both somewhere in the one, and together as opaque as it.
+        """Make two of each of some: both somewhere in the one, and together as opaque as it, but never faint.
 
         Ref: Kerbl et al. (2023), Sec. 5.2: large ones come out smaller by 1.6. Opacity: Kheradmand et al., "3D Gaussian
         splatting as Markov chain Monte Carlo" (2024), Eq. 9.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..core.cameras import Cameras
 from ..core.errors import EmptySceneError, bad, check_choice, check_positive
-from ..core.lights import Lights, Shading
+from ..core.lights import Lights, Shading, check_lights
 from ..kernels.marching_tetrahedra import between, crossings
 from ..kernels.raster import Fragments, project, rasterize
 from ..kernels.silhouettes import antialias
@@ -167,8 +167,7 @@ class Mesh(Scene):
         background: Float[Tensor, "b 3 #h #w"] | None = None,
         jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
-        if lights is None and shading in ("shaded", "textureless"):
-            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+        check_lights(lights, shading)
         points, faces = self.surface()
         screen = project(points, cameras, size)
         seen = rasterize(screen, faces, size)

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
-from ..core.errors import bad
-from ..core.lights import Lights, Shading
+from ..core.lights import Lights, Shading, check_lights
 from .background import Environment
 from .base import Render, Scene
 from .fields import Field, Rays
@@ -80,8 +79,7 @@ class Volume(Scene):
         background: Float[Tensor, "b 3 #h #w"] | None = None,
         jitter: Float[Tensor, "b h w"] | None = None,
     ) -> Render:
-        if lights is None and shading in ("shaded", "textureless"):
-            raise bad("lights", expected=f"lights for {shading!r} shading", got=None)
+        check_lights(lights, shading)
         origin, direction = cameras.rays(size, size)
         b, pixels = len(cameras), size * size
         flat = direction.reshape(b * pixels, 3)
