@@ -34,4 +34,5 @@ def check_same(folder: Path, asked: Recipe, usual: Recipe, argv: Sequence[str] =
             continue
         if begun.get(name) != value:
             raise bad(option_of(name), expected=f"{begun.get(name)}, with which the run in {folder} was begun",
-                      got=value, remedy="With --resume leave it out; for other settings choose another --out.")  # fmt: skip
+                      got=value,
+                      remedy="With --resume leave it out; for other settings choose another --out.")  # fmt: skip
