@@ -9,8 +9,8 @@ import torch
 
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
+from scorelift.core.team import Team
 from scorelift.engine.run import Run
-from scorelift.engine.team import Team
 
 SCRIPT = """
 import sys, torch
@@ -22,7 +22,7 @@ from scorelift.core.files import save_state
 from scorelift.distill.vsd import VSD
 from scorelift.priors.toybox import load_toybox
 from scorelift.engine.loop import Loop
-from scorelift.engine.team import Team
+from scorelift.core.team import Team
 from scorelift.scenes import build_scene
 
 torch.set_num_threads(1)

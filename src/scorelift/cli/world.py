@@ -98,7 +98,7 @@ def toybox_render(
 def toybox_train(
     *, pictures: Path, out: Path, device: Literal["auto", "cpu", "cuda", "mps"] = "auto", steps: int | None = None,
     save_every: float = 300, start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
-    settings: Annotated[Any, FLAT] = None,
+    fresh_unet: bool = False, settings: Annotated[Any, FLAT] = None,
 ) -> None:  # fmt: skip
     """Train the embedded prior; continues from the folder's checkpoint if there is one.
 
@@ -109,6 +109,7 @@ def toybox_train(
         steps: Stop after so many steps; default: to the end of the plan.
         save_every: Seconds between checkpoints.
         start: Weights to train further; leave out stages with `--text-pictures 0` and the like.
+        fresh_unet: Take of those weights all but the U-Net, which begins from nothing at today's sizes.
         settings: Every field of the training configuration.
     """
     from ..core.files import check_folder
@@ -120,7 +121,7 @@ def toybox_train(
     check_seed(settings.seed)
     check_folder(out)
     begin = load_toybox(start) if start else None
-    trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin)
+    trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin, fresh_unet=fresh_unet)
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
 
 
@@ -165,6 +166,8 @@ def _train(trainer: Training, weights: Path, form: str, steps: int | None, save_
         progress.done = entry["step"] - 1
         progress.step(f"{entry['stage']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
     progress.close()
+    if not trainer.team.leads:
+        return
     size = release(trainer.checkpoint, weights, form=form)
     print(f"{weights} ({size / 1e6:.1f} MB): use it with --prior {weights}")
 

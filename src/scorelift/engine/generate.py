@@ -11,6 +11,7 @@ import torch
 
 from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
+from ..core.team import Team
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
 from .guide import check_guide
@@ -19,7 +20,6 @@ from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
 from .run import Run, run_folder, start_scene
-from .team import Team
 
 
 def pick_device(name: str) -> str:

@@ -15,6 +15,7 @@ import torch
 from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
 from ..core.pictures import write_png
+from ..core.team import Team
 from ..distill.similarity import Similarity
 from ..export.gltf import to_glb
 from ..export.pictures import preview
@@ -29,7 +30,6 @@ from .outputs import make_asset, portrayed, write_decoded, write_live, write_pic
 from .plan import exhausted
 from .progress import Progress
 from .run import Run, slug, start_scene
-from .team import Team
 
 CHECKPOINT_S = 15.0
 PREVIEW_S = 8.0

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.cameras import Cameras
 from ..core.diffusion import Level
 from ..core.errors import ScoreliftError
+from ..core.team import Team
 from ..distill.base import Terms
 from ..distill.noise import Noise
 from ..distill.prompts import ViewPrompts
@@ -27,7 +28,6 @@ from .guide import load_guide
 from .look import Look, StepLog
 from .penalty import penalty_of
 from .portions import Portions, sparing_prior, sparing_scene, views_together
-from .team import Team
 
 T = TypeVar("T")
 

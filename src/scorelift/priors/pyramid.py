@@ -30,6 +30,8 @@ class UNetConfig:
 
     vocabulary: int
     text_layers: int = 3
+    block: int = 2
+    "Pixels of a side of what the U-Net takes as one place: 1 or 2."
     base: TrunkConfig = TrunkConfig()
     retouch: TrunkConfig | None = None
     detail: TrunkConfig = TrunkConfig(
@@ -58,11 +60,11 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.config = config.base
-        dim = config.base.text_dim
+        self.config, self.block = config.base, config.block
+        dim, inside = config.base.text_dim, 3 * config.block**2
         self.text = TextEncoder(config.vocabulary, dim, config.text_layers, dim // config.base.head)
         self.sketch = Sketch(dim)
-        self.trunk = Trunk(config.base, inputs=16, outputs=12)
+        self.trunk = Trunk(config.base, inputs=inside + 4, outputs=inside)
 
     def read(self, ids: Tensor) -> TextFeatures:
         """Features of padded token ids (b, length)."""
@@ -71,8 +73,10 @@ class UNet(nn.Module):
     def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
         skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.sigma_data, y)
         sketch = 2 * self.sketch(text.pooled).to(y.dtype)
-        raw = self.trunk(torch.cat([F.pixel_unshuffle(y * c_in, 2), sketch], 1), sigma_ve, text)
-        return skip * y + c_out * F.pixel_shuffle(raw, 2)
+        if self.block == 1:
+            sketch = double(sketch)
+        raw = self.trunk(torch.cat([F.pixel_unshuffle(y * c_in, self.block), sketch], 1), sigma_ve, text)
+        return skip * y + c_out * F.pixel_shuffle(raw, self.block)
 
 
 def halve(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:

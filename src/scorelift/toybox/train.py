@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..priors.pyramid import RETOUCH, Pyramid, UNetConfig, double, halve
 from ..priors.text import SKETCH_SIZE, Tokenizer
 from ..priors.toybox import ToyboxPrior
+from ..priors.unet import TrunkConfig
 from .data import Pictures
 from .grammar import say
 from .muon import Muon, split_parameters
@@ -76,6 +77,18 @@ def learn_tokenizer(captions: int = 20_000) -> Tokenizer:
     return Tokenizer.learn(texts, PIECES)
 
 
+def todays_network(vocabulary: int) -> UNetConfig:
+    """The sizes that a training from nothing takes."""
+    base = TrunkConfig(
+        widths=(32, 64, 128, 192),
+        encoder_blocks=(1, 1, 2, 2),
+        decoder_blocks=(2, 2, 2, 2),
+        self_attention=(False, False, False, True),
+        cross_attention=(False, False, True, True),
+    )
+    return UNetConfig(vocabulary=vocabulary, block=1, base=base)
+
+
 def sketch_loss(net: Pyramid, cutouts: Float[Tensor, "b 4 16 16"], ids: Tensor) -> Tensor:
     """Of text encoder and sketch: mean squared error to the pictures without background."""
     return (net.base.sketch(net.read(ids).pooled) - cutouts).square().mean()
@@ -115,16 +128,22 @@ class Trainer(Training):
     average: Pyramid
 
     def __init__(self, config: TrainConfig, pictures: Pictures, out: Path, *, device: str = "cpu",
-                 network: UNetConfig | None = None, start: ToyboxPrior | None = None) -> None:  # fmt: skip
+                 network: UNetConfig | None = None, start: ToyboxPrior | None = None,
+                 fresh_unet: bool = False) -> None:  # fmt: skip
         tokenizer = start.tokenizer if start else learn_tokenizer()
         torch.manual_seed(config.seed)
-        network = start.net.config if start else network or UNetConfig(vocabulary=len(tokenizer))
+        if start and not fresh_unet:
+            network = start.net.config
+        network = network or todays_network(len(tokenizer))
         if config.retouch_pictures and network.retouch is None:
             base = network.base
             network = replace(network, retouch=replace(RETOUCH, text_dim=base.text_dim, head=base.head))
         net = Pyramid(network)
         if start:
-            net.load_state_dict({**net.state_dict(), **start.net.state_dict()})
+            taken = start.net.state_dict()
+            if fresh_unet:
+                taken = {name: value for name, value in taken.items() if not name.startswith("base.trunk.")}
+            net.load_state_dict({**net.state_dict(), **taken})
         super().__init__(config, net, tokenizer, pictures, out, device=device)
 
     def make_optimizer(self, stage: StageName) -> Muon:

@@ -12,6 +12,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,10 +20,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.config import from_json, to_json
 from ..core.errors import bad, check_positive
 from ..core.files import load_state, save_state, write_json
+from ..core.team import Team
 from ..priors.text import Tokenizer
 from ..priors.unet import Denoiser, TrunkConfig, channels_last
 from .data import Pictures
@@ -124,6 +127,7 @@ class Training(ABC):
     def __init__(self, config: Plan, net: Denoiser, tokenizer: Tokenizer, pictures: Pictures, out: Path, *,
                  device: str = "cpu") -> None:  # fmt: skip
         self.config, self.pictures, self.out, self.device = config, pictures, out, device
+        self.team = Team.join(device)
         self.tokenizer = tokenizer
         self.net = channels_last(net.to(device))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
@@ -160,6 +164,8 @@ class Training(ABC):
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
+        if not self.team.leads:
+            return
         save_state(
             self.checkpoint,
             {
@@ -183,13 +189,19 @@ class Training(ABC):
         stage, into = config.locate(self.step)
         if into == 0:
             self.optimizer = self.make_optimizer(stage.name)
-        rng = random.Random(f"{config.seed}/{self.step}")
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.half):
-            loss = self.loss(stage, rng, generator)
+        mine = stage._replace(batch=len(self.team.mine(stage.batch)))
+        rank, seed = self.team.rank, config.seed
+        rng = random.Random(f"{seed}/{self.step}" + f"/{rank}" * (rank > 0))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + self.step + rank * 500_000_003)
+        kind = torch.device(self.device).type
+        # on a CPU the fused attention's way back takes six times as long as the plain one's, at these sizes
+        attention = sdpa_kernel(SDPBackend.MATH) if kind == "cpu" else nullcontext()
+        with attention, torch.autocast(kind, torch.bfloat16, enabled=self.half):
+            loss = self.loss(mine, rng, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.team.average(trained)
         nn.utils.clip_grad_norm_(trained, 2.0)
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.step) * (1 if group["use_muon"] else config.adam_share)
@@ -203,7 +215,8 @@ class Training(ABC):
 
     def run(self, *, save_every_s: float = 600, steps: int | None = None) -> Iterator[dict[str, Any]]:
         """Train to the end of the plan (or for `steps`), logging to train.jsonl and saving; yields each log entry."""
-        write_json(self.out / "train.json", asdict(self.config))
+        if self.team.leads:
+            write_json(self.out / "train.json", asdict(self.config))
         saved = started = time.monotonic()
         losses: list[float] = []
         pictures, last = 0, self.step if steps is None else self.step + steps
@@ -220,8 +233,9 @@ class Training(ABC):
                     "step": self.step, "stage": stage.name, "loss": round(sum(losses) / len(losses), 4),
                     "pictures_per_s": round(pictures / (now - started), 1),
                 }  # fmt: skip
-                with (self.out / "train.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(entry) + "\n")
+                if self.team.leads:
+                    with (self.out / "train.jsonl").open("a", encoding="utf-8") as log:
+                        log.write(json.dumps(entry) + "\n")
                 losses, pictures, started = [], 0, now
                 yield entry
                 if now - saved > save_every_s:

@@ -1,7 +1,7 @@
-"""Several processes on one run, each rendering a part of a step's views, as the four chips of DreamFusion do.
+"""Several processes on one job: each renders a part of a step's views, as the four chips of DreamFusion do.
 
-Started by `torchrun --nproc-per-node N -m scorelift generate ...`. Every process holds the same scene; gradients are
-averaged, so N processes take the steps of one process with the same views.
+Started by `torchrun --nproc-per-node N -m scorelift generate ...`, or `... toybox train`, where each has a part of a
+step's pictures. Every process holds the same parameters; gradients are averaged, so N processes take the steps of one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.errors import bad
+from .errors import bad
 
 
 @dataclass(frozen=True)
