@@ -35,6 +35,23 @@ def test_a_soft_ball_keeps_its_volume():
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=0.02)
 
 
+@pytest.mark.parametrize(("radius", "pieces"), [(0.07, 1), (0.2, 2)])
+def test_specks_are_left_out_and_parts_are_not(radius, pieces):
+    vertices, tetrahedra = tetrahedral_grid(32)
+
+    def two_balls(xyz):
+        place = torch.tensor([0.8, 0.0, 0.0])
+        return 10.0 * ((xyz.norm(dim=-1) < 0.45) | ((xyz - place).norm(dim=-1) < radius))
+
+    def pieces_of(values):
+        return mesh_of(vertices, values, tetrahedra).split(only_watertight=False)
+
+    assert len(pieces_of(torch.where(two_balls(vertices) > 1, -1.0, 1.0))) == 2
+    found = pieces_of(signed_distances(two_balls, 1.0, vertices, tetrahedra))
+    assert len(found) == pieces
+    assert max(float(piece.bounds[1, 0]) for piece in found) == pytest.approx(0.45 if pieces == 1 else 1.0, abs=0.04)
+
+
 def test_values_are_distances():
     vertices, tetrahedra = tetrahedral_grid(32)
     true = vertices.norm(dim=-1) - RADIUS

@@ -1,8 +1,8 @@
 """Signed distances to the surface at which a density reaches a level: how a volume becomes a mesh scene.
 
 The surface is marched once in the logarithm of the density, which is nearer to linear across a surface than the density
-itself. What the lattice then holds are true distances to that mesh, so that their gradient has length 1 whatever the
-density was like, and one learning rate fits all.
+itself; specks beside it are left out, for no gradient removes them. What the lattice then holds are true distances to
+that mesh, so that their gradient has length 1 whatever the density was like, and one learning rate fits all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -26,6 +28,8 @@ AROUND = 12
 "Triangles, with centres nearest to a vertex, among which the nearest is looked for."
 THINNING = 16.0
 "Centres in a row along the distance up to which they are looked at."
+SPECK = 0.02
+"Parts with less than this fraction of the largest one's vertices are dropped, as when a mesh is exported."
 PART = 65_536
 "Vertices taken at a time."
 
@@ -55,6 +59,7 @@ def signed_distances(
     values = -(found.clamp_min(1e-12) / level).log().clamp(-CLIP, CLIP)
     if outside is not None:
         values = values.masked_fill(outside, CLIP)
+    values = without_specks(values, tetrahedra)
     points, faces = marching_tetrahedra(vertices, values, tetrahedra)
     if len(faces) == 0:
         low, high = float(found.min()), float(found.max())
@@ -64,6 +69,19 @@ def signed_distances(
         )
     distance = _distances(vertices.cpu().double().numpy(), points[faces].cpu().double().numpy())
     return torch.from_numpy(distance).to(values).copysign(values)
+
+
+def without_specks(values: Float[Tensor, " v"], tetrahedra: Int[Tensor, "t 4"]) -> Float[Tensor, " v"]:
+    """The values, positive also in small parts that hang together with nothing."""
+    inside = values < 0
+    within = tetrahedra[inside[tetrahedra].sum(1) > 1].cpu()
+    one, other = within[:, [0, 0, 0, 1, 1, 2]].reshape(-1), within[:, [1, 2, 3, 2, 3, 3]].reshape(-1)
+    both = (inside.cpu()[one] & inside.cpu()[other]).numpy()
+    ends = one.numpy()[both], other.numpy()[both]
+    _, part = connected_components(coo_array((np.ones(len(ends[0]), bool), ends), shape=(len(values),) * 2))
+    sizes = np.bincount(part[inside.cpu().numpy()], minlength=part.max() + 1)
+    speck = torch.from_numpy((sizes < SPECK * sizes.max())[part]).to(values.device)
+    return torch.where(inside & speck, values.abs(), values)
 
 
 def _distances(points: Float[np.ndarray, "n 3"], triangles: Float[np.ndarray, "f 3 3"]) -> Float[np.ndarray, " n"]:
