@@ -8,11 +8,13 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.schedules import Ramp
 from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS
+from scorelift.engine.generate import generate
 from scorelift.engine.loop import Loop
+from scorelift.engine.run import Run, final_scene
 from scorelift.priors.analytic import GaussianPrior
-from scorelift.recipes.canvas import CanvasRecipe
+from scorelift.recipes.canvas import CanvasRecipe, study
 from scorelift.recipes.optimizers import Adam
-from scorelift.scenes import Canvas, CanvasConfig, Generated
+from scorelift.scenes import Canvas, CanvasConfig, Generated, build_scene
 
 
 @pytest.mark.parametrize("kind", ["pixels", "mirror", "mlp"])
@@ -63,3 +65,55 @@ def test_codes_of_a_generator_find_the_nearest_picture_it_can_make():
 def test_a_generator_must_make_pictures():
     with pytest.raises(ScoreliftError, match="generator: expected pictures"):
         Generated(lambda codes: codes, torch.zeros(2, 5))
+
+
+MINE = """
+import torch
+
+def stripes(pictures):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(8, 3 * 32), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (3, 1, 32)))
+    return lambda codes: net(codes).expand(-1, 3, 32, 32), torch.zeros(pictures, 8)
+
+def one(pictures):
+    return stripes(1)
+
+def nothing(pictures):
+    return None
+"""
+
+
+def test_a_run_through_a_generator_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "my_stripes.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = study("sjc", "annealed", 3.0, generator="my_stripes:stripes", pictures=2, steps=3, size=32)
+    half = generate("a red mushroom", out=tmp_path / "run", recipe=recipe, device="cpu", quiet=True)
+    again = Run.open(half.path)
+    assert again.recipe.picture.scene.generator == "my_stripes:stripes"
+    scene = final_scene(again)
+    assert isinstance(scene, Generated)
+    assert scene.codes.shape == (2, 8)
+    assert float(scene.codes.detach().abs().max()) > 0.01
+    picture = scene.picture(32)
+    assert torch.equal(picture[:, :, 0], picture[:, :, 31])  # still stripes
+    assert (half.path / "preview.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere:stripes", "No module named"), ("my_stripes", "expected module:function"),
+        ("my_stripes:spots", "no attribute"), ("my_stripes:nothing", "my_stripes:nothing: None"),
+        ("my_stripes:one", "expected 2 codes"), (":stripes", "expected module:function"),
+    ],
+)  # fmt: skip
+def test_what_is_no_generator(tmp_path, monkeypatch, name, said):
+    (tmp_path / "my_stripes.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ScoreliftError, match=f"^generator: .*{said}"):
+        build_scene(CanvasConfig(generator=name, pictures=2))
+
+
+def test_a_generator_stands_in_place_of_a_kind():
+    with pytest.raises(ScoreliftError, match="kind: expected none beside a generator"):
+        CanvasConfig(generator="a:b", kind="mlp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,7 +70,8 @@ def generate(argv: Sequence[str]) -> None:
 def canvas(
     prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "vsd", "apfo", "jacobian"] = "sds",
     noise: Literal["annealed", "random"] = "annealed", cfg: float = 3.0,
-    kind: Literal["pixels", "mirror", "mlp"] = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
+    kind: Literal["pixels", "mirror", "mlp"] = "pixels", generator: str | None = None, pictures: int = 4,
+    steps: int = 300, size: int = 64,
     prior: str = "toybox", seed: int = 0, out: Path | None = None, resume: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Distil flat pictures instead of a scene, to see what a distiller and its noise do.
@@ -81,6 +83,8 @@ def canvas(
         noise: Falling from much to little, or drawn anew each step.
         cfg: Guidance scale.
         kind: Free pixels, a picture whose right half mirrors the left, or a small network of the coordinates.
+        generator: In place of these, a generator of your own: module:function. Called with the number of pictures, the
+            function gives the generator and the codes to begin with.
         pictures: So many at once, side by side.
         steps: Of the optimization.
         size: Height and width the prior sees.
@@ -100,7 +104,9 @@ def canvas(
     check_finite("cfg", cfg)
     for name, value in (("pictures", pictures), ("steps", steps), ("size", size)):
         check_at_least(name, value)
-    recipe = study(distiller, noise, cfg, kind=kind, pictures=pictures, steps=steps, size=size)
+    if generator is not None:
+        sys.path.insert(0, "")  # the current folder, as for `python -m`
+    recipe = study(distiller, noise, cfg, kind=kind, generator=generator, pictures=pictures, steps=steps, size=size)
     where = out or Path("runs") / f"canvas-{slug(prompt)}-{seed}"
     if resume:
         asked = replace(recipe, prior=prior, seed=seed)

@@ -24,7 +24,7 @@ from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Body, Canvas, CanvasConfig, Scene, Volume, VoxelField, solid
+from ..scenes import Body, CanvasConfig, Scene, Volume, VoxelField, solid
 from ..scenes.canvas import Flat
 from .run import Run, final_scene, last_gaussians, slug
 
@@ -65,8 +65,8 @@ def write_live(path: Path, scene: Scene, finish: Finish, size: int = 96) -> None
 
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
     """preview.png and, of a volume, turntable.mp4."""
-    if isinstance(scene, Canvas):
-        size = max(scene.config.resolution, 64)
+    if isinstance(scene, Flat):
+        size = max(scene.resolution, 64)
         rgb = scene.render_all(size)
         write_png(path / "preview.png", to_uint8(rgb))
         return

@@ -54,12 +54,11 @@ class CanvasRecipe(Recipe):
         return cls(picture=on(cls().picture, "mirror" if name == "mirror" else "mlp"))
 
 
-def on(stage: Stage, kind: Kind) -> Stage:
+def on(stage: Stage, kind: Kind, generator: str | None = None) -> Stage:
     """A canvas stage on another kind of picture, with the learning rate that suits it."""
     rate = 0.005 if kind == "mlp" else 0.05
-    return replace(
-        stage, scene=CanvasConfig(kind=kind, pictures=stage.views), optimizer=Adam(rate=Constant(rate), eps=1e-15)
-    )
+    scene = CanvasConfig(kind=kind, generator=generator, pictures=stage.views)
+    return replace(stage, scene=scene, optimizer=Adam(rate=Constant(rate), eps=1e-15))
 
 
 Method = Literal["sds", "sjc", "vsd", "apfo", "jacobian"]
@@ -67,7 +66,7 @@ Method = Literal["sds", "sjc", "vsd", "apfo", "jacobian"]
 
 def study(
     distiller: Method, noise: Literal["annealed", "random"], cfg_scale: float, *,
-    kind: Kind = "pixels", pictures: int = 4, steps: int = 300, size: int = 64,
+    kind: Kind = "pixels", generator: str | None = None, pictures: int = 4, steps: int = 300, size: int = 64,
 ) -> CanvasRecipe:  # fmt: skip
     """The recipe with a distiller and a noise schedule to be looked at, as in SJC Sec. 5.1.
 
@@ -96,4 +95,4 @@ def study(
         steps=steps, size=size, views=pictures, distiller=methods[distiller],
         noise=noises[distiller if distiller == "apfo" else noise],
     )  # fmt: skip
-    return CanvasRecipe(picture=on(stage, kind))
+    return CanvasRecipe(picture=on(stage, kind, generator))

@@ -12,7 +12,7 @@ from .distances import signed_distances
 from .fields import Field
 from .gaussian_volume import volume_of
 from .gaussians import GaussianConfig, Gaussians
-from .generated import Generated
+from .generated import Generated, load_generator
 from .hashgrid import HashConfig, HashField
 from .level import surface_density
 from .mesh import Mesh, MeshConfig
@@ -48,7 +48,7 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
         ScoreliftError: if the previous scene cannot be brought to it.
     """
     if isinstance(config, CanvasConfig):
-        return Canvas(config)
+        return load_generator(config.generator, config.pictures) if config.generator else Canvas(config)
     if isinstance(config, MeshConfig):
         return _mesh(config, previous)
     if isinstance(config, GaussianConfig):

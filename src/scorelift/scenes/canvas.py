@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
-from ..core.errors import check_choice, check_positive
+from ..core.errors import bad, check_choice, check_positive
 from ..core.lights import Lights, Shading
 from .base import Render, Scene
 
@@ -31,6 +31,9 @@ class CanvasConfig:
 
     kind: Kind = "pixels"
     "Free pixels; pixels whose right half mirrors the left; a network from coordinates to colours."
+    generator: str | None = None
+    """In place of these, a generator of one's own: module:function. Called with the number of pictures, the function
+    gives the generator and the codes to begin with."""
     resolution: int = 64
     "Of the pixels."
     width: int = 128
@@ -39,13 +42,18 @@ class CanvasConfig:
     "Independent pictures, optimized side by side."
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, ("pixels", "mirror", "mlp"))
+        check_choice("kind", self.kind, get_args(Kind))
+        if self.generator is not None and self.kind != "pixels":
+            raise bad("kind", expected="none beside a generator", got=self.kind)
         check_positive("resolution", self.resolution)
         check_positive("pictures", self.pictures)
 
 
 class Flat(Scene):
     """Pictures without a third dimension; `render` returns picture i for camera i."""
+
+    resolution: int
+    "Of the pictures as they are."
 
     @abstractmethod
     def picture(self, size: int) -> Float[Tensor, "n 3 size size"]:
@@ -82,7 +90,7 @@ class Canvas(Flat):
 
     def __init__(self, config: CanvasConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.resolution = config, config.resolution
         n, side = config.pictures, config.resolution
         columns = side // 2 if config.kind == "mirror" else side
         self.net: nn.Module | None = None
