@@ -22,7 +22,6 @@ from scorelift.toybox.train import (
     base_loss,
     detail_loss,
     learn_tokenizer,
-    retouch_loss,
     sketch_loss,
 )
 from scorelift.toybox.views import quadrant
@@ -33,6 +32,7 @@ CONFIG = TrainConfig(
 SMALL = UNetConfig(
     vocabulary=len(learn_tokenizer()),
     text_layers=1,
+    block=1,
     base=TrunkConfig(widths=(16, 32, 32), text_dim=32, embedding=32),
     detail=dataclasses.replace(UNetConfig(vocabulary=0).detail, widths=(16, 16), text_dim=32, embedding=32),
 )
@@ -105,43 +105,46 @@ def test_the_plan_goes_from_words_to_detail():
 
 
 def test_each_stage_trains_its_part_alone(folder, tmp_path):
-    config = dataclasses.replace(CONFIG, retouch_pictures=8, retouch_batch=4)
-    trainer = Trainer(config, Pictures(folder), tmp_path, network=SMALL)
+    trainer = Trainer(CONFIG, Pictures(folder), tmp_path, network=SMALL)
     base = trainer.net.base
-    parts = {"text": base.text, "base": base.trunk, "retouch": trainer.net.retouch, "detail": trainer.net.detail}
+    parts = {"text": base.text, "base": base.trunk, "detail": trainer.net.detail}
     moved = {name: set() for name in parts}
-    for step in range(config.total_steps):
+    for step in range(CONFIG.total_steps):
         before = {name: [p.clone() for p in part.parameters()] for name, part in parts.items()}
         trainer.one_step()
         for name, part in parts.items():
             if any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True)):
-                moved[config.locate(step)[0].name].add(name)
-    assert moved == {"text": {"text"}, "base": {"text", "base"}, "retouch": {"retouch"}, "detail": {"detail"}}
+                moved[CONFIG.locate(step)[0].name].add(name)
+    assert moved == {"text": {"text"}, "base": {"text", "base"}, "detail": {"detail"}}
 
 
-def test_training_goes_on_from_weights(folder, tmp_path):
+@pytest.mark.parametrize("fresh", [False, True])
+def test_training_goes_on_from_weights(folder, tmp_path, fresh):
     trainer, _ = train(folder, tmp_path / "first", 7)
     release(trainer.checkpoint, tmp_path / "first.safetensors")
     start = load_toybox(tmp_path / "first.safetensors")
-    config = dataclasses.replace(CONFIG, text_pictures=0, base_pictures=0, retouch_pictures=8, detail_pictures=0)
-    more = Trainer(config, Pictures(folder), tmp_path / "more", start=start)
+    config = dataclasses.replace(CONFIG, text_pictures=0, base_pictures=8, detail_pictures=0)
+    network = SMALL if fresh else None
+    more = Trainer(config, Pictures(folder), tmp_path / "more", network=network, start=start, fresh_unet=fresh)
     assert more.tokenizer.pieces == start.tokenizer.pieces
     for name, tensor in start.net.state_dict().items():
-        assert torch.equal(more.net.state_dict()[name], tensor)
+        if not (fresh and name.startswith("base.trunk.")):
+            assert torch.equal(more.net.state_dict()[name], tensor)
+    assert bool(more.net.base.trunk.out.weight.any()) is not fresh
     list(more.run())
     release(more.checkpoint, tmp_path / "more.safetensors")
-    assert load_toybox(tmp_path / "more.safetensors").net.retouch is not None
+    assert load_toybox(tmp_path / "more.safetensors").net.config == SMALL
 
 
-@pytest.mark.parametrize("stage", ["text", "base", "retouch", "detail"])
+@pytest.mark.parametrize("stage", ["text", "base", "detail"])
 def test_training_lowers_the_loss(folder, tmp_path, stage):
     config = dataclasses.replace(
         CONFIG,
-        **{f"{name}_pictures": 8 * 40 if name == stage else 1 for name in ("text", "base", "retouch", "detail")},
-        detail_batch=8, retouch_batch=8, cooldown=0.1,
+        **{f"{name}_pictures": 8 * 40 if name == stage else 1 for name in ("text", "base", "detail")},
+        detail_batch=8, cooldown=0.1,
     )  # fmt: skip
     trainer = Trainer(config, Pictures(folder), tmp_path, network=SMALL)
-    size = {"text": 16, "base": 32, "retouch": 32, "detail": 64}[stage]
+    size = {"text": 16, "base": 32, "detail": 64}[stage]
     batch = Pictures(folder).draw(48, random.Random(1), size=size)
     x0 = batch.pictures * 2 - 1
     ids = trainer.tokenizer.batch(batch.captions)
@@ -153,8 +156,7 @@ def test_training_lowers_the_loss(folder, tmp_path, stage):
                 return float(sketch_loss(trainer.net, batch.cutouts, ids))
             if stage == "base":
                 return float(base_loss(trainer.net, x0, ids, sigma_ve, noise))
-            given = retouch_loss if stage == "retouch" else detail_loss
-            return float(given(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
+            return float(detail_loss(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
 
     while config.locate(trainer.step)[0].name != stage:
         trainer.one_step()

@@ -1,9 +1,8 @@
 """The embedded prior's network: a small text-conditional pixel denoiser for any noise level, coarse to fine.
 
-`UNet` works on pictures in [-1, 1] at 32 x 32, on 2 x 2 blocks; a second stack at every pixel may retouch its answer.
-`Pyramid` adds 64 x 64: the mean of each 2 x 2 block of a noisy picture is a noisy picture of half the size and half the
-noise, so the small picture is denoised first, and a lighter network adds the detail within blocks. What the small
-picture knows of shape and view, the large one cannot forget.
+`UNet` works on pictures in [-1, 1] at 32 x 32. `Pyramid` adds 64 x 64: the mean of each 2 x 2 block of a noisy picture
+is a noisy picture of half the size and half the noise, so the small picture is denoised first, and a lighter network
+adds the detail within blocks. What the small picture knows of shape and view, the large one cannot forget.
 
 Ref: a U-Net within a U-Net: Gu et al., "Matryoshka diffusion models" (2023); detail given the coarse picture: Denton et
 al., "LAPGAN" (2015).
@@ -33,7 +32,6 @@ class UNetConfig:
     block: int = 2
     "Pixels of a side of what the U-Net takes as one place: 1 or 2."
     base: TrunkConfig = TrunkConfig()
-    retouch: TrunkConfig | None = None
     detail: TrunkConfig = TrunkConfig(
         widths=(32, 64),
         encoder_blocks=(1, 1),
@@ -43,16 +41,6 @@ class UNetConfig:
         embedding=128,
         sigma_data=0.08,
     )
-
-
-RETOUCH = TrunkConfig(
-    widths=(32, 64, 96),
-    encoder_blocks=(1, 1, 1),
-    decoder_blocks=(2, 2, 2),
-    self_attention=(False, False, True),
-    cross_attention=(False, False, True),
-    embedding=128,
-)
 
 
 class UNet(nn.Module):
@@ -96,7 +84,6 @@ class Pyramid(Denoiser):
         super().__init__()
         self.config = config
         self.base = UNet(config)
-        self.retouch = Trunk(config.retouch, inputs=9, outputs=3) if config.retouch else None
         self.detail = Trunk(config.detail, inputs=15, outputs=12)
 
     def read(self, ids: Tensor) -> TextFeatures:
@@ -104,25 +91,13 @@ class Pyramid(Denoiser):
 
     @property
     def trunks(self) -> tuple[Trunk, ...]:
-        return tuple(trunk for trunk in (self.base.trunk, self.retouch, self.detail) if trunk is not None)
+        return self.base.trunk, self.detail
 
     def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
         if y.shape[-1] == BASE_SIZE:
-            return self.small(y, sigma_ve, text)
-        coarse = self.small(halve(y), sigma_ve / 2, text)
+            return self.base(y, sigma_ve, text)
+        coarse = self.base(halve(y), sigma_ve / 2, text)
         return double(coarse) + self.add_detail(y, coarse, sigma_ve, text)
-
-    def small(self, y: Float[Tensor, "b 3 32 32"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
-        """The denoised picture at 32 x 32."""
-        coarse = self.base(y, sigma_ve, text)
-        return coarse if self.retouch is None else coarse + self.add_retouch(y, coarse, sigma_ve, text)
-
-    def add_retouch(self, y: Tensor, coarse: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
-        """What each pixel of 32 x 32 differs from the U-Net's answer; the more noise, the less can be said."""
-        assert self.retouch is not None
-        skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.base.sigma_data, y)
-        left = (y - coarse) / sigma_ve[:, None, None, None].to(y.dtype)
-        return skip.sqrt() * c_out * self.retouch(torch.cat([y * c_in, 2 * coarse, left], 1), sigma_ve, text)
 
     def add_detail(self, y: Tensor, coarse: Tensor, sigma_ve: Tensor, text: TextFeatures) -> Tensor:
         """What each pixel of the denoised picture differs from the mean of its 2 x 2 block."""

@@ -61,9 +61,14 @@ def _precise(prior: ToyPrior, options: ModelOptions | None) -> ToyPrior:
 
 def check_model(options: ModelOptions, *names: str | None) -> None:
     """Raise for options of diffusers models where all priors are embedded ones, which have a precision alone."""
-    changed = [n for n, value in vars(options).items() if n != "precision" and value != getattr(ModelOptions(), n)]
-    if changed and all(name is None or name in WITHIN or name.endswith(SUFFIX) for name in names):
-        asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in changed)
+    changed = {name for name, value in vars(options).items() if value != getattr(ModelOptions(), name)}
+    used = [name for name in names if name is not None]
+    if any(name not in WITHIN and not name.endswith(SUFFIX) for name in used):
+        return
+    if options.precision != "fp16" and used != [PixelsPrior.name]:
+        changed.discard("precision")
+    if changed:
+        asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in sorted(changed))
         raise bad("model", expected=f"no such options for the embedded prior {names[0]}", got=asked,
                   remedy="They are for diffusers models.")  # fmt: skip
 

@@ -1,9 +1,9 @@
-"""Training of the embedded prior: text encoder, U-Net at 32 x 32, a retouch of it if asked for, detail of 64 x 64."""
+"""Training of the embedded prior: text encoder, U-Net at 32 x 32, detail of 64 x 64."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..priors.pyramid import RETOUCH, Pyramid, UNetConfig, double, halve
+from ..priors.pyramid import Pyramid, UNetConfig, double, halve
 from ..priors.text import SKETCH_SIZE, Tokenizer
 from ..priors.toybox import ToyboxPrior
 from ..priors.unet import TrunkConfig
@@ -34,23 +34,17 @@ class TrainConfig(Plan):
     "Seen by the text encoder alone, which learns to sketch them at 16 x 16."
     base_pictures: int = 2_000_000
     "Seen by U-Net and text encoder at 32 x 32."
-    retouch_pictures: int = 0
-    "Seen by a stack that retouches the U-Net's answer, which from here on stays as it is; 0: there is none."
     detail_pictures: int = 400_000
     "Seen by the detail network at 64 x 64."
     text_batch: int = 256
     base_batch: int = 128
-    retouch_batch: int = 64
     detail_batch: int = 64
     text_rate: float = 0.02
     "Peak learning rate of the hidden matrices (Muon)."
     base_rate: float = 0.005
-    retouch_rate: float = 0.01
     detail_rate: float = 0.005
     base_noise_mean: float = 0.5
     "ln sigma_ve ~ N(base_noise_mean, noise_std) at 32 x 32: where view and shape are decided."
-    retouch_noise_mean: float = -1.2
-    "The same of the retouch: where noise is faint."
     detail_noise_mean: float = -0.7
     "The same at 64 x 64: where detail is."
     noise_std: float = 1.4
@@ -61,7 +55,6 @@ class TrainConfig(Plan):
         return (
             Stage("text", SKETCH_SIZE, self.text_pictures, self.text_batch, self.text_rate),
             Stage("base", 32, self.base_pictures, self.base_batch, self.base_rate),
-            Stage("retouch", 32, self.retouch_pictures, self.retouch_batch, self.retouch_rate),
             Stage("detail", 64, self.detail_pictures, self.detail_batch, self.detail_rate),
         )
 
@@ -100,22 +93,12 @@ def base_loss(net: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Te
     return weighted_error(net.base(y, sigma_ve, net.read(ids)), x0, sigma_ve, net.config.base.sigma_data)
 
 
-def retouch_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
-    """Of the retouch, on pictures (b, 3, 32, 32) in [-1, 1], given what the fixed U-Net makes of them."""
-    y = x0 + sigma_ve[:, None, None, None] * noise
-    with torch.no_grad():
-        text = fixed.read(ids)
-        coarse = fixed.base(y, sigma_ve, text)
-    retouched = coarse + net.add_retouch(y, coarse, sigma_ve, text)
-    return weighted_error(retouched, x0, sigma_ve, net.config.base.sigma_data)
-
-
 def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
-    """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given the fixed networks' answer to them halved."""
+    """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given the fixed U-Net's answer to them halved."""
     y = x0 + sigma_ve[:, None, None, None] * noise
     with torch.no_grad():
         text = fixed.read(ids)
-        coarse = fixed.small(halve(y), sigma_ve / 2, text)
+        coarse = fixed.base(halve(y), sigma_ve / 2, text)
     detail = net.add_detail(y, coarse, sigma_ve, text)
     return weighted_error(detail, x0 - double(halve(x0)), sigma_ve, net.config.detail.sigma_data)
 
@@ -134,11 +117,7 @@ class Trainer(Training):
         torch.manual_seed(config.seed)
         if start and not fresh_unet:
             network = start.net.config
-        network = network or todays_network(len(tokenizer))
-        if config.retouch_pictures and network.retouch is None:
-            base = network.base
-            network = replace(network, retouch=replace(RETOUCH, text_dim=base.text_dim, head=base.head))
-        net = Pyramid(network)
+        net = Pyramid(network or todays_network(len(tokenizer)))
         if start:
             taken = start.net.state_dict()
             if fresh_unet:
@@ -147,13 +126,12 @@ class Trainer(Training):
         super().__init__(config, net, tokenizer, pictures, out, device=device)
 
     def make_optimizer(self, stage: StageName) -> Muon:
-        base, retouch, detail = self.net.base, self.net.retouch, self.net.detail
+        base, detail = self.net.base, self.net.detail
         reading: list[nn.Module] = [base.text, base.sketch]
         words: list[object] = [base.text.token, base.text.place, base.sketch.out]
         choices: dict[StageName, tuple[list[Any], list[object]]] = {
             "text": (reading, words),
             "base": ([*reading, base.trunk], [*words, *base.trunk.edge]),
-            "retouch": ([retouch], [*retouch.edge] if retouch else []),
             "detail": ([detail], [*detail.edge]),
         }
         parts, edge = choices[stage]
@@ -172,5 +150,4 @@ class Trainer(Training):
         x0 = batch.pictures.to(self.device) * 2 - 1
         if stage.name == "base":
             return base_loss(self.net, x0, ids, sigma_ve, noise)
-        loss = retouch_loss if stage.name == "retouch" else detail_loss
-        return loss(self.net, self.average, x0, ids, sigma_ve, noise)
+        return detail_loss(self.net, self.average, x0, ids, sigma_ve, noise)

@@ -32,7 +32,7 @@ from ..priors.unet import Denoiser, TrunkConfig, channels_last
 from .data import Pictures
 from .muon import Muon
 
-StageName = Literal["text", "base", "retouch", "detail", "refine"]
+StageName = Literal["text", "base", "detail", "refine"]
 
 
 class Stage(NamedTuple):
