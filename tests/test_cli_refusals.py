@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from scorelift.cli import COMMANDS, main
-from scorelift.core.errors import ScoreliftError
 from scorelift.priors.options import ModelOptions
 from scorelift.priors.registry import check_model
 from test_cli import needs_weights
@@ -197,9 +196,6 @@ def test_an_embedded_prior_needs_no_download(capsys):
 def test_a_diffusers_model_of_any_stage_has_options():
     check_model(ModelOptions(precision="fp16"), "toybox", None, "sd-1.5")
     check_model(ModelOptions(), "toybox")
-    check_model(ModelOptions(precision="bf16"), "toybox", "toybox-refiner")
-    with pytest.raises(ScoreliftError, match="no such options for the embedded prior pixels"):
-        check_model(ModelOptions(precision="bf16"), "pixels")
 
 
 def test_the_contact_sheet_makes_its_folder(tmp_path):

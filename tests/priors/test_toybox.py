@@ -7,8 +7,6 @@ from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.engine.generate import generate
 from scorelift.priors.guidance import Guidance
-from scorelift.priors.options import ModelOptions
-from scorelift.priors.registry import load_prior
 from scorelift.priors.toybox import load_toybox
 from scorelift.recipes import find_recipe
 
@@ -52,31 +50,3 @@ def test_prompts_encoded_apart_are_as_prompts_encoded_together(toybox):
         Guidance.cfg(together.pick([0, 1]), together.pick([2, 2]), 7.5).x0(toybox, z_t, level),
         atol=1e-4, rtol=1e-4,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_in_bfloat16_it_says_nearly_the_same(toybox, size):
-    quick = load_prior("toybox", options=ModelOptions(precision="bf16"))
-    condition = toybox.encode_prompts(["a yellow duck, left side view"] * 6)
-    level = Level.vp(torch.tensor([0.02, 0.1, 0.5, 2.0, 10.0, 80.0]))
-    x0 = torch.rand(6, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    z_t = level.add_noise(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(1)))
-    with torch.no_grad():
-        exact, rough = (prior.predict_x0(z_t, level, condition) for prior in (toybox, quick))
-    assert rough.dtype == torch.float32
-    error = (rough - exact).square().mean((1, 2, 3)).sqrt()
-    assert 0 < float(error.max()) < 0.01  # of pictures in [-1, 1]
-    assert float((error / level.sigma_ve)[0]) < 0.02  # so that the noise it predicts is right where there is little
-    torch.testing.assert_close(quick.predict_x0(z_t, level, condition), exact)  # whoever wants gradients has them exact
-
-
-def test_precisions_of_the_embedded_prior(monkeypatch):
-    monkeypatch.setattr("scorelift.priors.options.computes_bfloat16", lambda device: True)
-    assert load_prior("toybox").half
-    assert not load_prior("toybox", options=ModelOptions(precision="fp32")).half
-    assert not ModelOptions().halves(torch.device("cuda"))
-    monkeypatch.setattr("scorelift.priors.options.computes_bfloat16", lambda device: False)
-    assert not load_prior("toybox").half
-    assert load_prior("toybox-refiner", options=ModelOptions(precision="bf16")).half
-    with pytest.raises(ScoreliftError, match="precision: expected fp32 or bf16 with an embedded prior"):
-        load_prior("toybox", options=ModelOptions(precision="fp16"))

@@ -9,18 +9,16 @@ from typing import Literal, get_args
 import torch
 
 from ..core.errors import bad, check_choice, check_positive
-from ..core.precision import computes_bfloat16
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What can be chosen about a diffusers model; of the embedded priors, the precision alone."""
+    """What can be chosen about a diffusers model; the embedded prior and the exact ones run as they are."""
 
     precision: Precision = "auto"
-    """Of the denoiser: auto is fp16 on a GPU and fp32 elsewhere; for the embedded priors bf16 on a CPU that multiplies
-    it faster, else fp32. Schedules, losses and scenes are always fp32."""
+    "Of the denoiser: auto is fp16 on a GPU and fp32 elsewhere. Schedules, losses and scenes are always fp32."
     lora: str | None = None
     "LoRA weights (a safetensors file or folder) fused into the denoiser and the text encoders."
     lora_scale: float = 1.0
@@ -49,18 +47,6 @@ class ModelOptions:
     def plain(self) -> ModelOptions:
         """The options for another model: without what was made for this one."""
         return replace(self, lora=None, textual_inversion=None)
-
-    def halves(self, device: torch.device) -> bool:
-        """Whether an embedded prior computes in bfloat16 where no gradient is asked for.
-
-        Raises:
-            ScoreliftError: as `dtype`; and for fp16, which they do not compute in.
-        """
-        if self.precision == "auto":
-            return device.type == "cpu" and computes_bfloat16("cpu")
-        if self.precision == "fp16":
-            raise bad("precision", expected="fp32 or bf16 with an embedded prior", got="fp16")
-        return self.dtype(device) == torch.bfloat16
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """What the denoiser computes in on a device.

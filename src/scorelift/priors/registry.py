@@ -15,7 +15,7 @@ from .options import ModelOptions
 from .pixels import PixelsPrior
 from .refiner import FORMAT as REFINER_FORMAT
 from .refiner import ToyboxRefiner, load_refiner
-from .toybox import ToyboxPrior, ToyPrior, load_toybox
+from .toybox import ToyboxPrior, load_toybox
 
 EMBEDDED = ToyboxPrior.name
 REFINER = ToyboxRefiner.name
@@ -39,8 +39,10 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
     name = str(name)
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise bad("device", expected="a CUDA device that torch can see", got="none", remedy="Use device cpu.")
-    if name in (EMBEDDED, REFINER):
-        return _precise(load_toybox(device=device) if name == EMBEDDED else load_refiner(device=device), options)
+    if name == EMBEDDED:
+        return load_toybox(device=device)
+    if name == REFINER:
+        return load_refiner(device=device)
     if name == PixelsPrior.name:
         return PixelsPrior()
     if name.endswith(SUFFIX):
@@ -48,27 +50,17 @@ def load_prior(name: str | Path, device: str = "cpu", options: ModelOptions | No
             raise bad("prior", expected="a weights file", got=f"{name}, which is a checkpoint of a run or training",
                       remedy="A run's prior is the one that its config.json names.")  # fmt: skip
         load = load_refiner if weights_format(Path(name)) == REFINER_FORMAT else load_toybox
-        return _precise(load(Path(name), device), options)
+        return load(Path(name), device)
     from .diffusers import load_diffusers
 
     return load_diffusers(_folder(name), device, options, name=name)
 
 
-def _precise(prior: ToyPrior, options: ModelOptions | None) -> ToyPrior:
-    prior.half = (options or ModelOptions()).halves(prior.device)
-    return prior
-
-
 def check_model(options: ModelOptions, *names: str | None) -> None:
-    """Raise for options of diffusers models where all priors are embedded ones, which have a precision alone."""
-    changed = {name for name, value in vars(options).items() if value != getattr(ModelOptions(), name)}
-    used = [name for name in names if name is not None]
-    if any(name not in WITHIN and not name.endswith(SUFFIX) for name in used):
-        return
-    if options.precision != "fp16" and used != [PixelsPrior.name]:
-        changed.discard("precision")
-    if changed:
-        asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in sorted(changed))
+    """Raise for options of diffusers models where all priors are embedded ones, which run as they are."""
+    changed = [name for name, value in vars(options).items() if value != getattr(ModelOptions(), name)]
+    if changed and all(name is None or name in WITHIN or name.endswith(SUFFIX) for name in names):
+        asked = ", ".join(f"--model.{name.replace('_', '-')}" for name in changed)
         raise bad("model", expected=f"no such options for the embedded prior {names[0]}", got=asked,
                   remedy="They are for diffusers models.")  # fmt: skip
 

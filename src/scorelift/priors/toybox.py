@@ -31,8 +31,6 @@ class ToyPrior(Prior):
     """What priors of the closed world share: its words, and a network that reads them."""
 
     schedule = Cosine()
-    half = False
-    "Whether the network computes in bfloat16 where no gradient is asked for."
 
     def __init__(self, net: Denoiser, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
         self.net = net.eval().requires_grad_(False)
@@ -80,9 +78,7 @@ class ToyPrior(Prior):
         text = TextFeatures(t["tokens"], t["pooled"], t["padding"])
         y = z_t / level.alpha_t.to(z_t).view(-1, 1, 1, 1)
         own = t["pooled"]  # of the network's precision, whatever z comes in
-        with torch.autocast(own.device.type, torch.bfloat16, enabled=self.half and not torch.is_grad_enabled()):
-            x0 = self.net(y.to(own.dtype), level.sigma_ve.to(own), text)
-        return x0.to(z_t.dtype)
+        return self.net(y.to(own.dtype), level.sigma_ve.to(own), text).to(z_t.dtype)
 
 
 class ToyboxPrior(ToyPrior):

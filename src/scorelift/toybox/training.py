@@ -25,7 +25,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..core.config import from_json, to_json
 from ..core.errors import bad, check_positive
 from ..core.files import load_state, save_state, write_json
-from ..core.precision import computes_bfloat16
 from ..core.team import Team
 from ..priors.text import Tokenizer
 from ..priors.unet import Denoiser, TrunkConfig, channels_last
@@ -99,6 +98,14 @@ class Plan(ABC):
         stage, into = self.locate(step)
         left = 1 - into / stage.steps
         return stage.rate * min(1.0, (into + 1) / self.warmup_steps) * min(1.0, left / self.cooldown)
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
 
 
 def weighted_error(
