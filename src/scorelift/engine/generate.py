@@ -19,7 +19,8 @@ from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
-from .run import Run, run_folder, start_scene
+from .results import start_scene
+from .run import Run, run_folder
 
 
 def pick_device(name: str) -> str:

@@ -29,7 +29,8 @@ from .loop import Loop
 from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_report
 from .plan import exhausted
 from .progress import Progress
-from .run import Run, slug, start_scene
+from .results import start_scene
+from .run import Run, slug
 
 CHECKPOINT_S = 15.0
 PREVIEW_S = 8.0

@@ -16,7 +16,6 @@ from ..core.config import to_json
 from ..core.errors import ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
-from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -186,73 +185,6 @@ class Run:
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
         """A checkpoint's state."""
         return load_state(path)
-
-
-def final_scene(run: Run, *, coloured: bool = True) -> Scene:
-    """The scene a run ended with; one of latents in colours, unless `coloured` is False.
-
-    Raises:
-        ScoreliftError: if its last stage is not finished.
-    """
-    scene = _scene_after(run, len(run.recipe.stages()) - 1)
-    return scene.coloured() if coloured else scene
-
-
-def start_scene(run: Run, recipe: Recipe) -> Scene:
-    """The scene of a run that another recipe begins with: its last, or its last field where no mesh will do.
-
-    Raises:
-        ScoreliftError: if the run is not finished.
-    """
-    first = next(iter(recipe.stages().values()))
-    if isinstance(first.scene, CanvasConfig):
-        raise bad("from", expected=f"no run, for {recipe.name} makes flat pictures anew", got=str(run.path))
-    scene, index = final_scene(run, coloured=False), len(run.recipe.stages()) - 1
-    while isinstance(scene, Mesh) and not isinstance(first.scene, MeshConfig) and index > 0:
-        index -= 1
-        scene = _scene_after(run, index)
-    return scene
-
-
-def last_gaussians(run: Run) -> Gaussians:
-    """The last Gaussians of a run.
-
-    Raises:
-        ScoreliftError: if it has none, or is not finished.
-    """
-    for index in reversed(range(len(run.recipe.stages()))):
-        if isinstance(list(run.recipe.stages().values())[index].scene, GaussianConfig):
-            scene = _scene_after(run, index)
-            assert isinstance(scene, Gaussians)
-            return scene
-    raise bad("run", expected="a run with a stage of Gaussians", got=f"{run.path} ({run.recipe.name})",
-              remedy="Make one with --recipe dreamgaussian.")  # fmt: skip
-
-
-def _scene_after(run: Run, index: int) -> Scene:
-    """The scene that a run's stage ended with."""
-    name, stage = list(run.recipe.stages().items())[index]
-    path = run.path / "checkpoints" / checkpoint_name(index, name, stage.steps)
-    if not path.exists():
-        raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
-    return scene_at(run, path)
-
-
-def scene_at(run: Run, path: Path) -> Scene:
-    """The scene as it was at a checkpoint.
-
-    Raises:
-        ScoreliftError: if the checkpoint is not there, damaged, or of another recipe.
-    """
-    index, name, step = checkpoint_parts(path)
-    stages = list(run.recipe.stages().items())
-    if index >= len(stages) or stages[index][0] != name:
-        raise bad("checkpoint", expected=f"a stage of recipe {run.recipe.name}", got=path.name)
-    stage = stages[index][1]
-    scene = build_scene(stage.scene)
-    scene.load_state_dict(run.load_checkpoint(path)["scene"])
-    scene.update(0, step / stage.steps)
-    return scene
 
 
 def checkpoint_name(index: int, stage: str, step: int) -> str:

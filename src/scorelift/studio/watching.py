@@ -10,7 +10,8 @@ from threading import RLock
 
 from ..core.errors import ScoreliftError
 from ..engine.outputs import check_solid, load_asset
-from ..engine.run import Run, checkpoint_parts, scene_at
+from ..engine.results import scene_at
+from ..engine.run import Run, checkpoint_parts
 from ..export.texture import Asset
 from ..scenes import Scene
 
