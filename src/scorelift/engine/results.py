@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.errors import bad
+from ..core.errors import DamagedError, bad
 from ..recipes import Recipe
 from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, build_scene
 from .run import Run, checkpoint_name, checkpoint_parts
@@ -52,12 +52,25 @@ def last_gaussians(run: Run) -> Gaussians:
 
 
 def _scene_after(run: Run, index: int) -> Scene:
-    """The scene that a run's stage ended with."""
+    """The scene that a run's stage ended with; no other checkpoint can stand in for it."""
     name, stage = list(run.recipe.stages().items())[index]
     path = run.path / "checkpoints" / checkpoint_name(index, name, stage.steps)
-    if not path.exists():
+    if not path.exists() and not run.finished:
         raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
-    return scene_at(run, path)
+    if not path.exists():
+        raise bad("run", expected=f"a run that has kept {path.name}", got=str(run.path), remedy=_remedy(run, path))
+    try:
+        return scene_at(run, path)
+    except DamagedError as error:
+        raise DamagedError(error.what, _remedy(run, path)) from error
+
+
+def _remedy(run: Run, path: Path) -> str:
+    """How a checkpoint that is gone or damaged is made again."""
+    if any(other.name > path.name for other in run.checkpoints()):
+        return "Later stages are done, so make the run anew, in another --out."
+    files = [file.name for file in (path, run.path / "metrics.json") if file.exists()]
+    return f"Remove {' and '.join(files)} and continue the run with --resume, which makes it again."
 
 
 def scene_at(run: Run, path: Path) -> Scene:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import to_json
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import DamagedError, ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
 from ..recipes import Recipe, recipe_from_json
 from ..version import __version__
@@ -183,8 +183,29 @@ class Run:
         return files[-1], *checkpoint_parts(files[-1])
 
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
-        """A checkpoint's state."""
+        """A checkpoint's state.
+
+        Raises:
+            DamagedError: if it cannot be read.
+            ScoreliftError: if it is not there, or no checkpoint.
+        """
         return load_state(path)
+
+    def load_newest(self) -> tuple[Path, dict[str, Any], list[Path]] | None:
+        """The newest checkpoint that can be read, its state, and newer ones, which are damaged; None if there is none.
+
+        Raises:
+            DamagedError: if there are some, but none can be read.
+        """
+        damaged: dict[Path, DamagedError] = {}
+        for path in reversed(self.checkpoints()):
+            try:
+                return path, self.load_checkpoint(path), list(damaged)
+            except DamagedError as error:
+                damaged[path] = error
+        if damaged:
+            raise next(iter(damaged.values()))
+        return None
 
 
 def checkpoint_name(index: int, stage: str, step: int) -> str:
