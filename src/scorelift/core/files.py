@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import DamagedError, ScoreliftError, bad, reason
+from .precision import single
 
 _TENSOR = "__tensor__"
 _KEYS = "__pairs__"
@@ -110,8 +111,11 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         save_file(tensors, temporary, metadata)
 
 
-def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = False) -> dict[str, Any]:
     """Load what `save_state` wrote.
+
+    Args:
+        widen: whether tensors of half precision become single.
 
     Raises:
         DamagedError: if the file is truncated or damaged.
@@ -137,6 +141,8 @@ def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]
             if "state" not in metadata:
                 raise ScoreliftError(f"{path}: expected a state file of scorelift, got other safetensors.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if widen:
+            tensors = {name: single(tensor) for name, tensor in tensors.items()}
         return unpack(json.loads(metadata["state"]))
     except FileNotFoundError as error:
         raise ScoreliftError(f"{path}: no such file.") from error

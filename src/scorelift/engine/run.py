@@ -183,13 +183,13 @@ class Run:
         return files[-1], *checkpoint_parts(files[-1])
 
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
-        """A checkpoint's state.
+        """A checkpoint's state; numbers that somebody has made half precision are single again.
 
         Raises:
             DamagedError: if it cannot be read.
             ScoreliftError: if it is not there, or no checkpoint.
         """
-        return load_state(path)
+        return load_state(path, widen=True)
 
     def load_newest(self) -> tuple[Path, dict[str, Any], list[Path]] | None:
         """The newest checkpoint that can be read, its state, and newer ones, which are damaged; None if there is none.
