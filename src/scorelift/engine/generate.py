@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
+from ..core.locks import alone
 from ..core.team import Team
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
@@ -83,8 +84,8 @@ def generate(
         The finished run.
 
     Raises:
-        ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory. Nothing of another
-            run is touched.
+        ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory, a folder in which
+            another process works. Nothing of another run is touched.
     """
     check_asked(prompt, recipe, preset, prior, steps, seed)
     where = pick_device(device)
@@ -96,6 +97,25 @@ def generate(
     plan = dataclasses.replace(plan, **changes)
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
     path = run_folder(prompt, plan, out)
+    if resume and _is_done(path, prompt, plan.until):
+        return Run.open(path)
+    with alone(path) if team.leads else nullcontext():
+        team.wait()  # for the one who leads to have the folder
+        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, quiet=quiet)
+
+
+def _make(
+    path: Path,
+    prompt: str,
+    plan: Recipe,
+    *,
+    start: str | Path | None,
+    where: str,
+    team: Team,
+    resume: bool,
+    quiet: bool,
+) -> Run:
+    """The run of a folder, begun or continued, to its end."""
     run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
@@ -145,8 +165,19 @@ def _foretell(recipe: Recipe, prompt: str) -> None:
             Progress(1).say(text)
 
 
-def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+def _begun(path: Path, prompt: str) -> Run:
     run = Run.open(path)
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
+    return run
+
+
+def _is_done(path: Path, prompt: str, until: str | None) -> bool:
+    """Whether a run is finished, as far as it is asked for."""
+    run = _begun(path, prompt) if (path / "config.json").exists() else None
+    return run is not None and run.finished and run.recipe.until == until
+
+
+def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+    run = _begun(path, prompt)
     return run if run.recipe.until == until else run.until(until)

@@ -15,6 +15,7 @@ from typing import Any
 from ..core.config import to_json
 from ..core.errors import DamagedError, ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
+from ..core.locks import is_empty
 from ..recipes import Recipe, recipe_from_json
 from ..version import __version__
 
@@ -56,7 +57,7 @@ class Run:
             config["start"] = str(Path(start).resolve())
         if path.exists() and not path.is_dir():
             raise bad("out", expected="a folder", got=str(path), remedy="A file of that name is in the way.")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and not is_empty(path):
             run = (path / "config.json").exists()
             remedy = "Add --resume to continue that run with its own settings, or choose another --out."
             raise bad("out", expected="a new or empty folder",
@@ -93,14 +94,13 @@ class Run:
         return f"Run({str(self.path)!r}, {self.prompt!r})"
 
     def forget(self) -> None:
-        """Remove the folder of a run that failed before it kept anything, so that it is in nobody's way."""
+        """Empty the folder of a run that failed before it kept anything, so that it is in nobody's way."""
         if self.checkpoints() or self.read_log():
             return
         for name in ("config.json", "log.jsonl", "live.png"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's files
             (self.path / "checkpoints").rmdir()
-            self.path.rmdir()
 
     @property
     def prompt(self) -> str:
