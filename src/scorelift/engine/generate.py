@@ -15,7 +15,7 @@ from ..core.locks import alone
 from ..core.team import Team
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
-from .guide import check_guide
+from .guide import check_guide, guide_hashes
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
@@ -136,10 +136,12 @@ def _make(
             check_size(model, stage)
     if start is not None and run is None:
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
-    fresh = run is None
-    if fresh and team.leads:
-        from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
-        run = Run.create(path, prompt, plan, start=start)
+    guides, fresh = guide_hashes(asked), run is None
+    if team.leads:
+        if run is None:
+            from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
+            run = Run.create(path, prompt, plan, start=start)
+        run.keep_guides(guides)
     team.wait()
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
     del model  # the job lets go of it when a stage has another

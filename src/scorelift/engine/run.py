@@ -126,6 +126,22 @@ class Run:
         write_json(self.path / "config.json", config)
         return Run(self.path, config)
 
+    def keep_guides(self, guides: dict[str, str]) -> None:
+        """Write down hashes of the meshes that guide stages, by the stages' names.
+
+        Raises:
+            ScoreliftError: if one is not as it was.
+        """
+        known = self.config.get("guides", {})
+        for name, found in guides.items():
+            if known.get(name, found) != found:
+                raise bad(f"{name}.guide.path", expected=f"the mesh with which the run in {self.path} was begun",
+                          got=f"{self.recipe.stages()[name].guide.path}, which is another now",
+                          remedy="Put the old one back, or choose another --out.")  # fmt: skip
+        if guides.keys() - known.keys():
+            self.config = {**self.config, "guides": {**guides, **known}}
+            write_json(self.path / "config.json", self.config)
+
     @property
     def finished(self) -> bool:
         """Whether all outputs were written."""
