@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from scorelift.cli import main
 from scorelift.core.files import load_state
-from scorelift.engine.run import Run, start_scene
+from scorelift.engine.results import start_scene
+from scorelift.engine.run import Run
 from scorelift.export.gltf import from_glb
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe

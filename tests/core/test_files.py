@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from scorelift.core.errors import ScoreliftError
+from scorelift.core.errors import DamagedError, ScoreliftError
 from scorelift.core.files import check_out, load_state, load_weights, save_state, save_weights, write_bytes, write_json
 
 WRITERS = {
@@ -48,6 +48,16 @@ def test_damaged_files_are_told(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ScoreliftError, match=r"s\.safetensors: damaged"):
         load_state(path)
+
+
+def test_a_damaged_note_is_told_as_well(tmp_path):
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": torch.ones(2), "step": 3})
+    whole = path.read_bytes()
+    for old, new in ((b"state.a", b"state.b"), (b"step", b"st\\p")):
+        path.write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(DamagedError, match=r"s\.safetensors: damaged"):
+            load_state(path)
 
 
 def test_missing_file(tmp_path):

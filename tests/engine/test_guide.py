@@ -165,14 +165,18 @@ def test_the_command_line_takes_a_mesh(tmp_path, capsys):
     assert "sigma" in capsys.readouterr().err
 
 
-def test_a_guided_run_resumes_bit_for_bit(balls, tmp_path):
-    recipe = find_recipe("latentnerf", "small").with_steps(3)
+def tiny(path, steps=3):
+    recipe = find_recipe("latentnerf", "small").with_steps(steps)
     finish = Finish(mesh_resolution=24, faces=300, texture=32, turntable_frames=2, turntable_size=16, preview_size=16)
     scene = replace(recipe.latent.scene, resolution=20, density_scale=100.0)
-    latent = replace(recipe.latent, scene=scene, guide=Guide(path=str(balls), weight=Constant(1.0)))
-    recipe = replace(recipe, latent=latent, refine=replace(recipe.refine, scene=scene), finish=finish)
+    latent = replace(recipe.latent, scene=scene, guide=Guide(path=str(path), weight=Constant(1.0)))
+    return replace(recipe, latent=latent, refine=replace(recipe.refine, scene=scene), finish=finish)
+
+
+def test_a_guided_run_resumes_bit_for_bit(balls, tmp_path):
+    recipe = tiny(balls)
     whole = scorelift.generate("a duck", recipe=recipe, out=tmp_path / "whole", quiet=True)
-    plain = replace(recipe, latent=replace(latent, guide=Guide()))
+    plain = replace(recipe, latent=replace(recipe.latent, guide=Guide()))
     other = scorelift.generate("a duck", recipe=plain, out=tmp_path / "other", quiet=True)
     first = scorelift.generate("a duck", recipe=replace(recipe, until="latent"), out=tmp_path / "parts", quiet=True)
     assert not (first.path / "stages").exists()
@@ -181,6 +185,63 @@ def test_a_guided_run_resumes_bit_for_bit(balls, tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["field.density"], states[2]["field.density"])
     assert whole.recipe.latent.guide.path == str(balls)
+
+
+def test_a_mesh_that_has_changed_is_told_when_the_run_goes_on(balls, tmp_path, monkeypatch, capsys):
+    take = Loop.one_step
+
+    def one_step(loop):
+        if loop.step == 1:
+            raise MemoryError("killed")
+        return take(loop)
+
+    recipe = replace(tiny(balls, 2), until="latent")
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "one_step", one_step)
+        with pytest.raises(MemoryError):
+            scorelift.generate("a duck", recipe=recipe, out=tmp_path / "r", quiet=True)
+    mesh, config = balls.read_bytes(), (tmp_path / "r" / "config.json").read_bytes()
+    sphere(0.3).export(balls)
+    words = ["generate", "a duck", "--recipe", "latentnerf", "--out", str(tmp_path / "r"), "--resume", "--quiet"]
+    assert main([*words, "--until", "latent"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        f"latent.guide.path: expected the mesh with which the run in {tmp_path / 'r'} was begun, got '{balls}, " in told
+    )
+    assert told.endswith("which is another now'. Put the old one back, or choose another --out.\n")
+    assert (tmp_path / "r" / "config.json").read_bytes() == config
+    balls.write_bytes(mesh)
+    assert main([*words, "--until", "latent"]) == 0
+
+
+def test_hashes_of_meshes(balls, tmp_path):
+    def found(path):
+        return guides.guide_hashes(tiny(path))["latent"]
+
+    assert guides.guide_hashes(find_recipe("latentnerf")) == {}
+    first = found(balls)
+    assert first == found(balls)
+    sphere(0.3).export(balls)
+    assert first != found(balls)
+    for name, data in sphere(0.3).export(file_type="gltf").items():  # a file, and its numbers beside it
+        (tmp_path / name).write_bytes(data)
+    (model,) = tmp_path.glob("*.gltf")
+    beside = next(path for path in tmp_path.iterdir() if path.suffix == ".bin")
+    first = found(model)
+    beside.write_bytes(beside.read_bytes()[:-8] + bytes(8))
+    assert first != found(model)
+
+
+def test_guides_of_later_stages_are_kept_when_those_are_asked_for(tmp_path):
+    recipe = tiny(tmp_path / "a.glb")
+    both = replace(recipe, refine=replace(recipe.refine, guide=Guide(path="b.glb")))
+    run = scorelift.engine.run.Run.create(tmp_path / "r", "a duck", both)
+    for hashes in ({"latent": "1"}, {"latent": "1", "refine": "2"}, {"refine": "2"}):
+        run.keep_guides(hashes)
+    run = scorelift.engine.run.Run.open(run.path)
+    assert run.config["guides"] == {"latent": "1", "refine": "2"}
+    with pytest.raises(ScoreliftError, match=r"refine\.guide\.path: .* got 'b\.glb, which is another now'"):
+        run.keep_guides({"latent": "1", "refine": "3"})
 
 
 def test_parts_of_the_views_are_guided_as_the_whole(balls):

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from scorelift.core.errors import EmptySceneError, ScoreliftError
+from scorelift.core.files import load_state
 from scorelift.engine.generate import generate
 from scorelift.engine.loop import Loop
 from scorelift.engine.run import Run, slug
 from scorelift.recipes import find_recipe
+from scorelift.recipes.canvas import study
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,30 @@ def test_checkpoints_are_few_and_the_newest_is_found(tmp_path):
     assert (index, stage, step) == (1, "fine", 5)
     assert run.load_checkpoint(path)["step"] == 5
     assert [p.stem for p in run.checkpoints()] == ["0-coarse-0000300", "1-fine-0000005"]
+
+
+def test_a_checkpoint_that_was_made_half_goes_on_in_single_precision(tmp_path):
+    """AdamW counts its steps in a tensor: in half precision it would not count beyond 2048."""
+    recipe = study("vsd", "annealed", 3.0, pictures=1, steps=3, size=32)
+    run = generate("a red duck", out=tmp_path / "r", recipe=recipe, device="cpu", quiet=True)
+    path = run.checkpoints()[-1]
+
+    def halved(value):
+        if isinstance(value, dict):
+            return {key: halved(item) for key, item in value.items()}
+        return value.to(torch.bfloat16) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    state = halved(run.load_checkpoint(path))
+    assert state["scene"]["logits"].dtype == torch.bfloat16
+    run.save_checkpoint(0, "picture", 2, {**state, "step": 2})
+    path.unlink()
+    (run.path / "metrics.json").unlink()
+    run = generate("a red duck", out=tmp_path / "r", recipe=recipe, device="cpu", quiet=True, resume=True)
+    after = load_state(path)
+    steps = [one["step"] for one in after["twin"]["optimizer"]["state"].values()]
+    assert {(float(step), step.dtype) for step in steps} == {(4.0, torch.float32)}
+    assert after["scene"]["logits"].dtype == torch.float32
+    assert run.finished
 
 
 def test_the_log_rewinds_to_the_checkpoint(tmp_path):

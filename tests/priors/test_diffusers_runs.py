@@ -24,7 +24,7 @@ from scorelift.distill.sjc import SJC
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
 from scorelift.engine.loop import Loop
-from scorelift.engine.run import final_scene
+from scorelift.engine.results import final_scene
 from scorelift.priors.adapters import Adapters
 from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.guidance import Guidance

@@ -14,7 +14,7 @@ from scorelift.core.schedules import Constant
 from scorelift.distill.noise import Trajectory
 from scorelift.distill.twin import TwinConfig
 from scorelift.engine import job
-from scorelift.engine.run import final_scene
+from scorelift.engine.results import final_scene
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish

@@ -13,7 +13,7 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.distill.redraw import Redraw
 from scorelift.distill.sds import SDS
 from scorelift.engine.loop import Loop
-from scorelift.engine.run import final_scene, start_scene
+from scorelift.engine.results import final_scene, start_scene
 from scorelift.priors.analytic import GaussianPrior
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe

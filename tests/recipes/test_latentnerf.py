@@ -11,7 +11,7 @@ from shrunk import FINISH, states
 import scorelift
 from scorelift.core.camera_samplers import DreamFusionCameras
 from scorelift.core.errors import ScoreliftError
-from scorelift.engine.run import final_scene
+from scorelift.engine.results import final_scene
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
 from scorelift.recipes.optimizers import Adam

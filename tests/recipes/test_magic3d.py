@@ -6,7 +6,7 @@ import trimesh
 from shrunk import shrunk, states
 
 import scorelift
-from scorelift.engine.run import final_scene
+from scorelift.engine.results import final_scene
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
 from scorelift.scenes import HashConfig, Mesh, MeshConfig

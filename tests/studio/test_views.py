@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from scorelift.cli import main
-from scorelift.engine.run import final_scene
+from scorelift.engine.results import final_scene
 from scorelift.export.gltf import TO_GLTF
 from scorelift.export.shots import MODES, Shot
 from scorelift.scenes.projection import quaternion_matrix

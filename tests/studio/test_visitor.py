@@ -91,6 +91,22 @@ def test_what_cannot_be_read_is_told(tmp_path, browser):
     assert browser.pictures[-1].std() == 0
 
 
+def test_the_one_before_a_damaged_checkpoint_is_shown(tmp_path, browser):
+    run = begin(tmp_path / "r")
+    for step in (10, 20):
+        save(run, step)
+    path = run.checkpoints()[-1]
+    path.write_bytes(path.read_bytes()[:500])
+    visitor = visit(run, browser)
+    assert "damaged" in visitor.text.content
+    assert "Shown is the one before it. Stage field, step 10 of" in visitor.text.content
+    assert browser.pictures[-1].std() > 5
+    visitor.checkpoint.set("field, step 20")  # asked for by name
+    visitor.paint(48, True)
+    assert "Shown" not in visitor.text.content
+    assert browser.pictures[-1].std() == 0
+
+
 def test_the_mesh_is_the_browsers_own(finished_box, browser):
     visitor = visit(finished_box, browser, "mesh")
     data, wxyz, mesh = browser.meshes[0]

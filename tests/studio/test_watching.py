@@ -2,7 +2,8 @@ import pytest
 from boxes import STEPS, begin, finish, save
 
 from scorelift.core.errors import ScoreliftError
-from scorelift.engine.run import Run, scene_at
+from scorelift.engine.results import scene_at
+from scorelift.engine.run import Run
 from scorelift.recipes import find_recipe
 from scorelift.studio.watching import NEWEST, Shelf, Watch
 

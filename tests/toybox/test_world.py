@@ -23,6 +23,8 @@ def camera(elevation=15.0, azimuth=30.0, n=1):
 
 def test_the_world_is_as_large_as_promised():
     assert len(KINDS) >= 30
+    assert list(KINDS)[:12:3] == ["duck", "rabbit", "pig", "snowman"]  # seeds and the judge's classes go by the order
+    assert list(KINDS)[10:12] == ["robot", "house"]
     assert len(COLOUR_NAMES) >= 12
     assert len(FINISHES) >= 4
     assert len(ACCESSORIES) >= 5

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError, bad, check_seed
+from ..core.locks import is_empty
 from ..engine.job import check_size
 from ..engine.run import Run
 from ..priors.base import Prior
@@ -91,7 +92,7 @@ def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior
 def check_folder_of(order: Order, plan: Recipe) -> None:
     """Raise if the folder holds anything but this very run, finished or begun."""
     folder = order.folder
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and is_empty(folder)):
         return
     if not (folder / "config.json").exists():
         raise bad("out", expected="a new or empty folder", got=f"{folder}, which holds other files",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import check_at_least, check_choice
-from ..core.files import check_folder, write_bytes
+from ..core.files import write_bytes
+from ..core.locks import alone
 from ..engine.interrupt import Interrupt
 from .checks import check_orders, check_settings
 from .crews import Crew, hire
@@ -53,7 +54,8 @@ def batch(
         What became of each run, in order. Runs that failed do not stop the others: see their `error`.
 
     Raises:
-        ScoreliftError: before anything starts, with a line for everything that cannot be run.
+        ScoreliftError: before anything starts, with a line for everything that cannot be run; or if another process
+            has the folder.
         KeyboardInterrupt: after Ctrl-C, when all runs under way are saved; the same call continues them.
     """
     folder = Path(out)
@@ -66,20 +68,19 @@ def batch(
     )
     check_settings(settings)
     orders, complaints = read_orders(source, folder, settings)
-    check_orders(orders, complaints)
-    check_folder(folder)
-    entries = [Entry.of(order) for order in orders]
-    crew = hire(workers=workers, ray=ray, device=device)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_ledger(folder, entries)
-        _work_off(crew, folder, orders, entries, device, told)
-    finally:
-        crew.close()
-        for entry in entries:
-            entry.state = "stopped" if entry.state == "running" else entry.state
-        write_ledger(folder, entries)
-        write_bytes(folder / "index.html", index_html(folder, entries).encode())
+    with alone(folder):
+        check_orders(orders, complaints)
+        entries = [Entry.of(order) for order in orders]
+        crew = hire(workers=workers, ray=ray, device=device)
+        try:
+            write_ledger(folder, entries)
+            _work_off(crew, folder, orders, entries, device, told)
+        finally:
+            crew.close()
+            for entry in entries:
+                entry.state = "stopped" if entry.state == "running" else entry.state
+            write_ledger(folder, entries)
+            write_bytes(folder / "index.html", index_html(folder, entries).encode())
     return entries
 
 

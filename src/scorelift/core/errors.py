@@ -13,6 +13,14 @@ class ScoreliftError(Exception):
     """Bad input or a state the user can mend. The command line prints it without a traceback (exit code 2)."""
 
 
+class DamagedError(ScoreliftError):
+    """A file that cannot be read; `what` says so without a remedy, for those who know a better one."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what} {remedy}".strip())
+        self.what = what
+
+
 class EmptySceneError(ScoreliftError):
     """A scene in which there is nothing to see, so that no mesh can be made of it."""
 

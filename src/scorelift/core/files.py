@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import ScoreliftError, bad, reason
+from .errors import DamagedError, ScoreliftError, bad, reason
+from .precision import single
 
 _TENSOR = "__tensor__"
 _KEYS = "__pairs__"
@@ -110,22 +111,16 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         save_file(tensors, temporary, metadata)
 
 
-def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = False) -> dict[str, Any]:
     """Load what `save_state` wrote.
 
+    Args:
+        widen: whether tensors of half precision become single.
+
     Raises:
-        ScoreliftError: if the file is missing, truncated or not one of ours.
+        DamagedError: if the file is truncated or damaged.
+        ScoreliftError: if it is missing, or not one of ours.
     """
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            if "state" not in metadata:
-                raise ScoreliftError(f"{path}: expected a state file of scorelift, got other safetensors.")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise ScoreliftError(f"{path}: no such file.") from error
-    except (SafetensorError, OSError) as error:
-        raise ScoreliftError(f"{path}: damaged ({error}). Remove it and use an older checkpoint.") from error
 
     def unpack(value: Any) -> Any:
         if isinstance(value, list):
@@ -140,7 +135,19 @@ def load_state(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]
             return {key: unpack(item) for key, item in value[_KEYS]}
         return {key: unpack(item) for key, item in value.items()}
 
-    return unpack(json.loads(metadata["state"]))
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            if "state" not in metadata:
+                raise ScoreliftError(f"{path}: expected a state file of scorelift, got other safetensors.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if widen:
+            tensors = {name: single(tensor) for name, tensor in tensors.items()}
+        return unpack(json.loads(metadata["state"]))
+    except FileNotFoundError as error:
+        raise ScoreliftError(f"{path}: no such file.") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DamagedError(f"{path}: damaged ({error}).", "Remove it and use an older checkpoint.") from error
 
 
 _SCALE = ".scale"

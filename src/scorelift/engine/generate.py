@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ import torch
 
 from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
+from ..core.locks import alone
 from ..core.team import Team
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
-from .guide import check_guide
+from .guide import check_guide, guide_hashes
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
 from .progress import Progress
-from .run import Run, run_folder, start_scene
+from .results import start_scene
+from .run import Run, run_folder
 
 
 def pick_device(name: str) -> str:
@@ -82,8 +84,8 @@ def generate(
         The finished run.
 
     Raises:
-        ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory. Nothing of another
-            run is touched.
+        ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory, a folder in which
+            another process works. Nothing of another run is touched.
     """
     check_asked(prompt, recipe, preset, prior, steps, seed)
     where = pick_device(device)
@@ -95,6 +97,25 @@ def generate(
     plan = dataclasses.replace(plan, **changes)
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
     path = run_folder(prompt, plan, out)
+    if resume and _is_done(path, prompt, plan.until):
+        return Run.open(path)
+    with alone(path) if team.leads else nullcontext():
+        team.wait()  # for the one who leads to have the folder
+        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, quiet=quiet)
+
+
+def _make(
+    path: Path,
+    prompt: str,
+    plan: Recipe,
+    *,
+    start: str | Path | None,
+    where: str,
+    team: Team,
+    resume: bool,
+    quiet: bool,
+) -> Run:
+    """The run of a folder, begun or continued, to its end."""
     run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
@@ -115,10 +136,12 @@ def generate(
             check_size(model, stage)
     if start is not None and run is None:
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
-    fresh = run is None
-    if fresh and team.leads:
-        from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
-        run = Run.create(path, prompt, plan, start=start)
+    guides, fresh = guide_hashes(asked), run is None
+    if team.leads:
+        if run is None:
+            from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
+            run = Run.create(path, prompt, plan, start=start)
+        run.keep_guides(guides)
     team.wait()
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
     del model  # the job lets go of it when a stage has another
@@ -144,8 +167,19 @@ def _foretell(recipe: Recipe, prompt: str) -> None:
             Progress(1).say(text)
 
 
-def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+def _begun(path: Path, prompt: str) -> Run:
     run = Run.open(path)
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
+    return run
+
+
+def _is_done(path: Path, prompt: str, until: str | None) -> bool:
+    """Whether a run is finished, as far as it is asked for."""
+    run = _begun(path, prompt) if (path / "config.json").exists() else None
+    return run is not None and run.finished and run.recipe.until == until
+
+
+def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+    run = _begun(path, prompt)
     return run if run.recipe.until == until else run.until(until)

@@ -5,8 +5,11 @@ Ref: Latent-NeRF (Metzer et al. 2023), Section 3.2; "code" is the authors' publi
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from ..core.errors import bad, reason
 from ..export.gltf import TO_GLTF
 from ..export.triangles import covered_cells
 from ..kernels.trilinear import trilinear_reference
-from ..recipes.base import Guide, Stage
+from ..recipes.base import Guide, Recipe, Stage
 from ..scenes import Scene, SceneConfig, Volume
 from ..scenes.network import NetworkConfig
 from ..scenes.voxels import VoxelConfig
@@ -84,6 +87,20 @@ def check_guide(stage: Stage) -> None:
     if stage.guide.path is not None:
         check_guided(stage.scene)
         read_mesh(stage.guide)
+
+
+def guide_hashes(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of the guide of each stage that has one, by the stage's name; of a .gltf with the files beside it."""
+    found = {}
+    for name, stage in recipe.stages().items():
+        if stage.guide.path is not None:
+            path = Path(stage.guide.path)
+            data = path.read_bytes()
+            if path.suffix.lower() == ".gltf":
+                uris = [buffer.get("uri", "data:") for buffer in json.loads(data).get("buffers", [])]
+                data += b"".join((path.parent / unquote(u)).read_bytes() for u in uris if not u.startswith("data:"))
+            found[name] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 def load_guide(stage: Stage) -> Shape | None:

@@ -29,7 +29,8 @@ from .loop import Loop
 from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_report
 from .plan import exhausted
 from .progress import Progress
-from .run import Run, slug, start_scene
+from .results import start_scene
+from .run import Run, checkpoint_parts, slug
 
 CHECKPOINT_S = 15.0
 PREVIEW_S = 8.0
@@ -70,20 +71,31 @@ class Job:
 
     def _restore(self) -> tuple[Scene | None, int, dict[str, Any] | None]:
         """The scene before the stage to run, that stage's index, and its state if it was begun."""
-        found = self.run.latest_checkpoint()
+        found = self.run.load_newest()
+        self.team.wait()  # until all have read it
         if found is None:
             if self.team.leads:
                 self.run.rewind_log(-1, 0)
             start = self.run.config.get("start")
             scene = start_scene(Run.open(Path(start)), self.recipe) if start else None
             return scene, 0, None
-        path, index, name, step = found
+        path, state, damaged = found
+        index, name, step = checkpoint_parts(path)
         if index >= len(self.stages) or self.stages[index][0] != name:
             raise bad("checkpoint", expected=f"a stage of recipe {self.recipe.name}", got=path.name)
-        state = self.run.load_checkpoint(path)
         if self.team.leads:
+            if damaged:
+                self._lay_aside(damaged, path)
             self.run.rewind_log(index, step)
         return None, index, state
+
+    def _lay_aside(self, damaged: list[Path], good: Path) -> None:
+        """Put checkpoints that cannot be read out of the way, and say which is used instead."""
+        for path in damaged:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+        text = " and ".join(str(path) for path in damaged)
+        Progress(1, quiet=self.quiet).say(f"{text}: damaged, and laid aside with the ending .damaged; the run goes on "
+                                          f"from the checkpoint before, {good.name}")  # fmt: skip
 
     def _stage(self, index: int, previous: Scene | None, state: dict[str, Any] | None, progress: Progress) -> Scene:
         name, stage = self.stages[index]

@@ -26,7 +26,8 @@ from ..priors.base import Prior
 from ..recipes.base import Finish
 from ..scenes import Body, CanvasConfig, Scene, Volume, VoxelField, solid
 from ..scenes.canvas import Flat
-from .run import Run, final_scene, last_gaussians, slug
+from .results import final_scene, last_gaussians
+from .run import Run, slug
 
 FORMATS = {"glb": "glb", "obj": "obj", "ply": "ply", "splat": "ply"}
 "And how their files' names end."

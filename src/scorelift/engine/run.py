@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import to_json
-from ..core.errors import ScoreliftError, bad
+from ..core.errors import DamagedError, ScoreliftError, bad
 from ..core.files import load_state, save_state, write_json
+from ..core.locks import is_empty
 from ..recipes import Recipe, recipe_from_json
-from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, build_scene
 from ..version import __version__
 
 KEEP = 2
@@ -57,7 +57,7 @@ class Run:
             config["start"] = str(Path(start).resolve())
         if path.exists() and not path.is_dir():
             raise bad("out", expected="a folder", got=str(path), remedy="A file of that name is in the way.")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and not is_empty(path):
             run = (path / "config.json").exists()
             remedy = "Add --resume to continue that run with its own settings, or choose another --out."
             raise bad("out", expected="a new or empty folder",
@@ -94,14 +94,13 @@ class Run:
         return f"Run({str(self.path)!r}, {self.prompt!r})"
 
     def forget(self) -> None:
-        """Remove the folder of a run that failed before it kept anything, so that it is in nobody's way."""
+        """Empty the folder of a run that failed before it kept anything, so that it is in nobody's way."""
         if self.checkpoints() or self.read_log():
             return
         for name in ("config.json", "log.jsonl", "live.png"):
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else's files
             (self.path / "checkpoints").rmdir()
-            self.path.rmdir()
 
     @property
     def prompt(self) -> str:
@@ -126,6 +125,22 @@ class Run:
         (self.path / "metrics.json").unlink(missing_ok=True)
         write_json(self.path / "config.json", config)
         return Run(self.path, config)
+
+    def keep_guides(self, guides: dict[str, str]) -> None:
+        """Write down hashes of the meshes that guide stages, by the stages' names.
+
+        Raises:
+            ScoreliftError: if one is not as it was.
+        """
+        known = self.config.get("guides", {})
+        for name, found in guides.items():
+            if known.get(name, found) != found:
+                raise bad(f"{name}.guide.path", expected=f"the mesh with which the run in {self.path} was begun",
+                          got=f"{self.recipe.stages()[name].guide.path}, which is another now",
+                          remedy="Put the old one back, or choose another --out.")  # fmt: skip
+        if guides.keys() - known.keys():
+            self.config = {**self.config, "guides": {**guides, **known}}
+            write_json(self.path / "config.json", self.config)
 
     @property
     def finished(self) -> bool:
@@ -184,75 +199,29 @@ class Run:
         return files[-1], *checkpoint_parts(files[-1])
 
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
-        """A checkpoint's state."""
-        return load_state(path)
+        """A checkpoint's state; numbers that somebody has made half precision are single again.
 
+        Raises:
+            DamagedError: if it cannot be read.
+            ScoreliftError: if it is not there, or no checkpoint.
+        """
+        return load_state(path, widen=True)
 
-def final_scene(run: Run, *, coloured: bool = True) -> Scene:
-    """The scene a run ended with; one of latents in colours, unless `coloured` is False.
+    def load_newest(self) -> tuple[Path, dict[str, Any], list[Path]] | None:
+        """The newest checkpoint that can be read, its state, and newer ones, which are damaged; None if there is none.
 
-    Raises:
-        ScoreliftError: if its last stage is not finished.
-    """
-    scene = _scene_after(run, len(run.recipe.stages()) - 1)
-    return scene.coloured() if coloured else scene
-
-
-def start_scene(run: Run, recipe: Recipe) -> Scene:
-    """The scene of a run that another recipe begins with: its last, or its last field where no mesh will do.
-
-    Raises:
-        ScoreliftError: if the run is not finished.
-    """
-    first = next(iter(recipe.stages().values()))
-    if isinstance(first.scene, CanvasConfig):
-        raise bad("from", expected=f"no run, for {recipe.name} makes flat pictures anew", got=str(run.path))
-    scene, index = final_scene(run, coloured=False), len(run.recipe.stages()) - 1
-    while isinstance(scene, Mesh) and not isinstance(first.scene, MeshConfig) and index > 0:
-        index -= 1
-        scene = _scene_after(run, index)
-    return scene
-
-
-def last_gaussians(run: Run) -> Gaussians:
-    """The last Gaussians of a run.
-
-    Raises:
-        ScoreliftError: if it has none, or is not finished.
-    """
-    for index in reversed(range(len(run.recipe.stages()))):
-        if isinstance(list(run.recipe.stages().values())[index].scene, GaussianConfig):
-            scene = _scene_after(run, index)
-            assert isinstance(scene, Gaussians)
-            return scene
-    raise bad("run", expected="a run with a stage of Gaussians", got=f"{run.path} ({run.recipe.name})",
-              remedy="Make one with --recipe dreamgaussian.")  # fmt: skip
-
-
-def _scene_after(run: Run, index: int) -> Scene:
-    """The scene that a run's stage ended with."""
-    name, stage = list(run.recipe.stages().items())[index]
-    path = run.path / "checkpoints" / checkpoint_name(index, name, stage.steps)
-    if not path.exists():
-        raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
-    return scene_at(run, path)
-
-
-def scene_at(run: Run, path: Path) -> Scene:
-    """The scene as it was at a checkpoint.
-
-    Raises:
-        ScoreliftError: if the checkpoint is not there, damaged, or of another recipe.
-    """
-    index, name, step = checkpoint_parts(path)
-    stages = list(run.recipe.stages().items())
-    if index >= len(stages) or stages[index][0] != name:
-        raise bad("checkpoint", expected=f"a stage of recipe {run.recipe.name}", got=path.name)
-    stage = stages[index][1]
-    scene = build_scene(stage.scene)
-    scene.load_state_dict(run.load_checkpoint(path)["scene"])
-    scene.update(0, step / stage.steps)
-    return scene
+        Raises:
+            DamagedError: if there are some, but none can be read.
+        """
+        damaged: dict[Path, DamagedError] = {}
+        for path in reversed(self.checkpoints()):
+            try:
+                return path, self.load_checkpoint(path), list(damaged)
+            except DamagedError as error:
+                damaged[path] = error
+        if damaged:
+            raise next(iter(damaged.values()))
+        return None
 
 
 def checkpoint_name(index: int, stage: str, step: int) -> str:

@@ -17,7 +17,8 @@ from ..core.errors import bad, check_positive, check_range, check_seed
 from ..core.lights import Lights, Shading
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
-from ..engine.run import Run, final_scene
+from ..engine.results import final_scene
+from ..engine.run import Run
 from ..scenes import Body, Scene
 from ..toybox.grammar import say
 from ..toybox.judge import Judge, judge_pictures, load_judge

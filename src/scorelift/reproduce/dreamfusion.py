@@ -20,7 +20,8 @@ from ..core.samplers import ShadingSampler
 from ..core.schedules import Constant
 from ..distill.noise import Times
 from ..distill.sds import SDS
-from ..engine.run import Run, final_scene
+from ..engine.results import final_scene
+from ..engine.run import Run
 from ..evaluate.prior import draw_samples
 from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior

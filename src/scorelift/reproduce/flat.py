@@ -19,7 +19,8 @@ from ..core.schedules import Ramp
 from ..distill.noise import DreamTime, Noise, Times
 from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
-from ..engine.run import Run, final_scene
+from ..engine.results import final_scene
+from ..engine.run import Run
 from ..evaluate.prior import draw_samples
 from ..evaluate.retrieval import summary
 from ..priors.registry import load_prior

@@ -14,7 +14,8 @@ from ..core.camera_samplers import OrbitSampler
 from ..core.pictures import labelled_sheet
 from ..core.samplers import BackdropSampler, LightSampler
 from ..distill.scorers import load_scorer
-from ..engine.run import Run, final_scene
+from ..engine.results import final_scene
+from ..engine.run import Run
 from ..evaluate.assets import BACKDROP, MODES, Cameras30, Evaluation, Yardstick, look, means
 from ..evaluate.retrieval import spec_of, summary
 from ..scenes import Body

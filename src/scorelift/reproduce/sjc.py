@@ -17,7 +17,8 @@ from torch import Tensor
 from ..core.diffusion import Level
 from ..core.pictures import labelled_sheet
 from ..core.schedules import Constant, Schedule
-from ..engine.run import Run, final_scene
+from ..engine.results import final_scene
+from ..engine.run import Run
 from ..evaluate.assets import Cameras30
 from ..evaluate.prior import draw_samples
 from ..evaluate.retrieval import summary

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .base import Single
 
-class Environment(nn.Module):
+
+class Environment(Single):
     """A tiny learned panorama: `size` x `size` colours, or latents, over azimuth and elevation, blended smoothly.
 
     Ref: SJC's 4 x 4 learned environment (their App. A2).

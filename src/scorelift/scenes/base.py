@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ..core.cameras import Cameras
 from ..core.errors import ScoreliftError
 from ..core.lights import Lights, Shading
+from ..core.precision import check_not_half
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,15 @@ class Render:
     "Points and faces of what was drawn, for scenes that are surfaces."
 
 
-class Scene(nn.Module, ABC):
+class Single(nn.Module):
+    """A module that computes in single precision, or double, and refuses to be made half."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        check_not_half("precision", fn(torch.zeros(())).dtype)
+        return super()._apply(fn, recurse)
+
+
+class Scene(Single, ABC):
     """Parameters theta and their rendering."""
 
     @property

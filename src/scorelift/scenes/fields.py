@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..core.errors import ScoreliftError, bad
 from ..core.lights import Shading
 from ..kernels.composite import BETA, sum_packed, weights_packed
+from .base import Single
 
 
 class Lookup(ABC):
@@ -93,7 +94,7 @@ class Sums:
         return Sums(**joined)
 
 
-class Field(nn.Module, ABC):
+class Field(Single, ABC):
     """Density and albedo as functions of position, inside a ball around the origin."""
 
     extent: float

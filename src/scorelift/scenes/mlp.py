@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..core.errors import check_positive
 from ..core.schedules import Ramp, Schedule
+from .base import Single
 from .network import NetworkConfig, NetworkField
 
 
@@ -103,7 +104,7 @@ class MLPField(NetworkField):
         return ((raw + config.density_bias).clamp_max(12).exp() + blob) * (square <= config.extent**2)
 
 
-class Sky(nn.Module):
+class Sky(Single):
     """A network from the encoded direction of a ray to the colour behind everything. Ref: DreamFusion Sec. 3.1."""
 
     def __init__(self, width: int, frequencies: int = 4) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 EMPTY = 0.01
@@ -20,6 +20,28 @@ def grown(mask: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
         wider.narrow(axis, 0, length - 1).logical_or_(mask.narrow(axis, 1, length - 1))
         mask = wider
     return mask
+
+
+@torch.no_grad()
+def occupied_samples(
+    occupied: Bool[Tensor, "n n n"], origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"],
+    jitter: Float[Tensor, " r"], span: tuple[Float[Tensor, " r"], Float[Tensor, " r"]], delta: float,
+) -> tuple[Int[Tensor, " s"], Float[Tensor, " s"]]:  # fmt: skip
+    """Rays and depths of samples `delta` apart between the ends of a span, in the occupied voxels of [-1, 1]^3."""
+    n, (near, far) = len(occupied), span
+    ray = torch.nonzero(far > near)[:, 0]
+    near, length = near[ray], (far - near)[ray]
+    count = int(torch.ceil(length.max() / delta)) if len(ray) else 0
+    t = (torch.arange(count, device=origin.device) + jitter[ray, None]) * delta
+    inside = t < length[:, None]
+    t = t + near[:, None]
+    start, heading = (origin[ray] + 1) * ((n - 1) / 2) + 0.5, direction[ray] * ((n - 1) / 2)
+    voxel = torch.zeros(t.shape, dtype=torch.int32, device=t.device)
+    for axis in range(3):
+        place = torch.addcmul(start[:, axis : axis + 1], t, heading[:, axis : axis + 1])
+        voxel = voxel * n + place.to(torch.int32).clamp_(0, n - 1)
+    row, column = torch.nonzero(inside & occupied.view(-1)[voxel], as_tuple=True)
+    return ray[row], t[row, column]
 
 
 class Occupancy(nn.Module):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +20,7 @@ from ..kernels.composite import SPENT, weights_packed
 from ..kernels.trilinear import corners, gather
 from .fields import Field, Lookup, March, Rays, Sums, ball_span, box_span
 from .grids import Roughness, slopes
-from .occupancy import grown
+from .occupancy import grown, occupied_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,8 @@ class VoxelField(Field):
         self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"], jitter: Float[Tensor, " r"]
     ) -> March:
         """Evenly spaced samples in occupied voxels, up to where 99.99 % of the light is stopped."""
-        ray, depth = self._occupied_samples(origin, direction, jitter)
+        span = self.span(origin, direction)
+        ray, depth = occupied_samples(self.occupied, origin, direction, jitter, span, self.delta)
         xyz = origin[ray] + depth[:, None] * direction[ray]
         delta = torch.full_like(depth, self.delta)
         index, weight = corners(xyz, self.resolution)
@@ -214,26 +215,6 @@ class VoxelField(Field):
         if shading == "normal":
             return compiled.normals(self, rays)
         return compiled.unlit(self, rays) if shading == "albedo" else compiled.lit(self, rays, shading)
-
-    @torch.no_grad()
-    def _occupied_samples(
-        self, origin: Tensor, direction: Tensor, jitter: Tensor
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        n = self.resolution
-        near, far = self.span(origin, direction)
-        ray = torch.nonzero(far > near)[:, 0]
-        near, span = near[ray], (far - near)[ray]
-        count = int(torch.ceil(span.max() / self.delta)) if len(ray) else 0
-        t = (torch.arange(count, device=origin.device) + jitter[ray, None]) * self.delta
-        inside = t < span[:, None]
-        t = t + near[:, None]
-        start, heading = (origin[ray] + 1) * ((n - 1) / 2) + 0.5, direction[ray] * ((n - 1) / 2)
-        voxel = torch.zeros(t.shape, dtype=torch.int32, device=t.device)
-        for axis in range(3):
-            place = torch.addcmul(start[:, axis : axis + 1], t, heading[:, axis : axis + 1])
-            voxel = voxel * n + place.to(torch.int32).clamp_(0, n - 1)
-        row, column = torch.nonzero(inside & self.occupied.view(-1)[voxel], as_tuple=True)
-        return ray[row], t[row, column]
 
 
 class VoxelLookup(Lookup):

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.errors import ScoreliftError
+from ..core.errors import DamagedError, ScoreliftError
 from ..export.shots import Mode, Shot
 from .painter import Painter
 from .views import View, camera_of, frame
-from .watching import Mark, Shelf, Watch
+from .watching import NEWEST, Mark, Shelf, Watch
 
 Source = Literal["scene", "mesh"]
 SHOWN: dict[str, Mode] = {
@@ -106,20 +106,28 @@ class Visitor:
 
     def _scene(self, side: int, last: bool) -> None:
         self._hide()
-        mark = self.watch.news.pick(self.checkpoint.value)
+        mark, trouble = self.watch.news.pick(self.checkpoint.value), ""
         if mark is None:
             self._blank()
         else:
             with self.shelf.lock:  # one picture at a time: the cores are few
-                mark, scene = self._read(mark)
+                mark, scene, trouble = self._read(mark)
                 picture = frame(scene, self.view(), self.shot(side))
             self._send(picture, last)
-        self._say(self.watch.news.told(mark))
+        self._say(trouble + self.watch.news.told(mark))
 
-    def _read(self, mark: Mark) -> tuple[Mark, Any]:
-        """A checkpoint's scene; if the run has just replaced it, the one that is chosen then."""
+    def _read(self, mark: Mark) -> tuple[Mark, Any, str]:
+        """A checkpoint, its scene, and what is wrong.
+
+        If the run has just replaced it, the one that is chosen then; if it is the newest and damaged, the one before.
+        """
         try:
-            return mark, self.shelf.scene(mark)
+            return mark, self.shelf.scene(mark), ""
+        except DamagedError as error:
+            before = self.watch.news.before(mark) if self.checkpoint.value == NEWEST else None
+            if before is None:
+                raise
+            return before, self.shelf.scene(before), f"{error.what} Shown is the one before it. "
         except ScoreliftError:
             if mark.path.exists():
                 raise
@@ -127,7 +135,7 @@ class Visitor:
             other = self.watch.news.pick(self.checkpoint.value)
             if other is None or other == mark:
                 raise
-            return other, self.shelf.scene(other)
+            return other, self.shelf.scene(other), ""
 
     def _mesh(self, side: int, last: bool) -> None:
         written = self.watch.news.asset

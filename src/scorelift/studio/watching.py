@@ -10,7 +10,8 @@ from threading import RLock
 
 from ..core.errors import ScoreliftError
 from ..engine.outputs import check_solid, load_asset
-from ..engine.run import Run, checkpoint_parts, scene_at
+from ..engine.results import scene_at
+from ..engine.run import Run, checkpoint_parts
 from ..export.texture import Asset
 from ..scenes import Scene
 
@@ -54,6 +55,11 @@ class News:
         """The checkpoint of a label; the newest if that is asked for, or if it is gone; None if there is none yet."""
         found = [mark for mark in self.marks if mark.label == label] or list(self.marks)
         return found[-1] if found else None
+
+    def before(self, mark: Mark) -> Mark | None:
+        """The checkpoint before one; None if that is the first."""
+        older = [other for other in self.marks if other.path.name < mark.path.name]
+        return older[-1] if older else None
 
     def told(self, mark: Mark | None) -> str:
         """One line about where the run stands, and what of it is shown."""
@@ -119,7 +125,8 @@ class Shelf:
         """The scene of a checkpoint, on the CPU, in colours, as is quickest to look at.
 
         Raises:
-            ScoreliftError: if the checkpoint is gone or damaged.
+            DamagedError: if the checkpoint is damaged.
+            ScoreliftError: if it is gone.
         """
         found = self._get((mark.path, _written(mark.path)), lambda: still(scene_at(Run.open(self.path), mark.path)))
         assert isinstance(found, Scene)
