@@ -30,6 +30,7 @@ from .multiview import build_multiview
 from .noise import read_noise
 from .prior import DiffusersPrior
 from .prompts import WITH_T5
+from .resting import check_able, spared
 
 HEADER_LIMIT = 100_000_000
 
@@ -98,8 +99,11 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
             latents = Latents(vae, side if isinstance(side, int) else side[0], factor)
     finally:
         diffusers.utils.logging.set_verbosity(verbosity)
+    if options.offload:
+        check_able(type(net))
     prompts: Any = Unread(family, net.config)
-    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name)
+    resting = spared(net) if options.offload else 0
+    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name, resting)
 
 
 def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
