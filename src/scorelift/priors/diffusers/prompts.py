@@ -120,5 +120,5 @@ class Prompts:
         if self.options.lora:
             fuse_lora(self.checkpoint, self.options, {name: getattr(pipe, name) for name in encoders})
         if self.options.textual_inversion:
-            add_token(pipe, encoders[0], Path(self.options.textual_inversion))
+            add_token(pipe, encoders, Path(self.options.textual_inversion))
         return pipe
