@@ -111,6 +111,8 @@ class Prior(ABC):
     view_words: ViewWords = ViewWords()
     views: int = 1
     "Pictures it sees together: rows of a batch come in groups of so many, of cameras evenly around one object."
+    guidance: float | None = None
+    "Scale of score distillation in its public implementations, where it is the prior's own; recipes keep theirs."
     resting: int = 0
     "Bytes of its weights that lie in CPU memory and come to its device for the moment a layer needs them."
 

@@ -28,7 +28,7 @@ class DiffusersPrior(Prior):
         self.net, self.family, self.latents, self.prompts = net, family, latents, prompts
         self.schedule, self.prediction, self.steps = noise.schedule, noise.prediction, noise.steps
         self.name, self.views, self.resting = name, family.views, resting
-        self.bound = None if latents else 1.0
+        self.bound, self.guidance = None if latents else 1.0, family.guidance
         size = net.config.sample_size
         self.sizes = (size if isinstance(size, int) else size[0],)
         self.channels = net.config.in_channels
