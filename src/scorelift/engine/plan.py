@@ -163,8 +163,9 @@ def shortage(stages: Sequence[StagePlan], recipe: Recipe, free: int) -> str | No
                         "run comes to that by itself when memory runs out.")  # fmt: skip
     reading = max(stage.whole.reading for stage in stages)
     if reading * SLACK > free:
+        eight = "" if recipe.model.text_bits else ", and less is needed with --model.text-bits 8"
         said.append(f"reading the prompt is expected to need {gib(reading)}; where that does not fit the CPU reads it, "
-                    "or at once with --model.text-device cpu.")  # fmt: skip
+                    f"or at once with --model.text-device cpu{eight}.")  # fmt: skip
     return "memory: " + " ".join(said) if said else None
 
 
