@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--priors sd15 sdxl] [--recipes quick sjc dreamfusion] [--out memory.json]
 
 GiB of tensors in fp16 with the autoencoder in fp32, and, after the comma, in bf16. `benchmarks/real.py` measures the
-same on a GPU.
+same on a GPU. Offloaded: of the weights in fp16 what `--model.offload` leaves on the card.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.WARNING)  # it advises against what is right here
     stages = [(r, n) for r in args.recipes for n, s in find_recipe(r).stages().items() if s.prior is None]
-    head = ["prior", "weights", *(recipe if name == "field" else f"{recipe}, {name}" for recipe, name in stages)]
+    columns = [recipe if name == "field" else f"{recipe}, {name}" for recipe, name in stages]
+    head = ["prior", "weights", "offloaded", *columns]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     everything: list[dict[str, Any]] = []
     for name in args.priors or FULL:
@@ -52,7 +53,8 @@ def main() -> None:
             needs = [StagePlan(stage, found, prior, 0).whole for prior in priors]
             everything.append({"prior": name, "recipe": recipe, "stage": stage, **asdict(needs[0])})
             if len(cells) == 1:
-                cells.append(f"{needs[0].weights / GIB:.1f}")
+                weights = needs[0].weights
+                cells += [f"{weights / GIB:.1f}", f"{(weights - priors[0].can_rest) / GIB:.1f}"]
             cells.append(", ".join(f"{need.peak / GIB:.1f}" for need in needs))
         print("| " + " | ".join(cells) + " |", flush=True)
     if args.out is not None:

@@ -70,6 +70,13 @@ def run(operator: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return tree_map(lambda t: Wrapped(t) if isinstance(t, torch.Tensor) else t, out) if away else out
 
 
+def _alike(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """A tensor of other numbers, a parameter where the old one is."""
+    if isinstance(old, torch.nn.Parameter):
+        return torch.nn.Parameter(new, requires_grad=old.requires_grad)
+    return new.detach()
+
+
 class _Mode(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return run(operator, args, kwargs or {})
@@ -86,6 +93,9 @@ class _Literals(TorchFunctionMode):
             return args[0].held.tolist()
         if function is torch.Tensor.new_tensor and isinstance(args[0], Wrapped):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(AWAY)
+        if function == torch.Tensor.data.__set__ and isinstance(args[0], Wrapped) != isinstance(args[1], Wrapped):
+            torch.utils.swap_tensors(args[0], _alike(args[0], args[1]))  # which a GPU's tensors need not
+            return None
         if function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             places = args[1] if isinstance(args[1], tuple) else (args[1],)
             places = tuple(torch.tensor(p) if isinstance(p, list | tuple | range) else p for p in places)
@@ -98,5 +108,6 @@ def elsewhere() -> Iterator[None]:
     """Within, the device `AWAY` holds numbers."""
     fused = "torch.optim.optimizer._get_fused_kernels_supported_devices"
     doubles = "scorelift.core.precision.WITHOUT_DOUBLES"
-    with mock.patch(fused, return_value=[AWAY, "cpu"]), mock.patch(doubles, {AWAY}), _Mode(), _Literals():
+    known = mock.patch("torch.get_device_module", return_value=torch.cpu)
+    with mock.patch(fused, return_value=[AWAY, "cpu"]), mock.patch(doubles, {AWAY}), known, _Mode(), _Literals():
         yield

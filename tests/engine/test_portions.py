@@ -285,6 +285,34 @@ def test_one_view_that_does_not_fit_is_taken_term_by_term(narrow, tmp_path):
     assert run.metrics["portions_by_stage"] == {"field": {"slices": 1, "bands": 4}}
 
 
+def test_at_last_the_priors_weights_rest():
+    class Heavy(GaussianPrior):
+        """Does not fit before its weights rest."""
+
+        @property
+        def can_rest(self):
+            return 0 if self.resting else 1000
+
+        def rest(self):
+            self.resting = 1000
+
+        def predict_x0(self, z_t, level, condition):
+            if not self.resting:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().predict_x0(z_t, level, condition)
+
+    stage, told = many_views(scene=SCENES["voxels"], views=1), []
+    loop = loop_of(stage, Heavy(torch.zeros(3, 16, 16), 0.5))
+    loop.told = lambda text, between: told.append(text)
+    loop.one_step()
+    assert loop.portions == Portions(1, 64)
+    assert [("rest in CPU memory" in text) for text in told] == [False, False, False, True]
+    whole = loop_of(stage, grey())
+    whole.one_step()
+    for name, wanted in gradients(whole).items():
+        torch.testing.assert_close(gradients(loop)[name], wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
+
+
 def test_what_does_not_fit_at_all_names_what_would_help_and_keeps_the_run(narrow, tmp_path):
     recipe, out = small(steps=4, views=2), tmp_path / "run"
     prior_of = narrow(1000)

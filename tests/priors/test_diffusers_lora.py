@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
@@ -78,10 +79,11 @@ def test_lora_weights_reach_the_words(checkpoints, tmp_path):
     pipe.save_lora_weights(tmp_path, text_encoder_lora_layers=get_peft_model_state_dict(pipe.text_encoder))
     options = ModelOptions(lora=str(tmp_path))
     said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts(["a duck"])
-            for o in (None, options)]  # fmt: skip
+            for o in (None, options, replace(options, text_bits=8))]  # fmt: skip
     theirs = pipe.encode_prompt("a duck", "cpu", 1, False)[0]
     assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
     torch.testing.assert_close(said[1].tensors["tokens"], theirs, atol=1e-4, rtol=1e-3)
+    assert (said[2].tensors["tokens"] - theirs).norm() < 0.03 * theirs.norm()
 
 
 def test_its_alpha_is_read(checkpoints, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
+from scorelift.engine.generate import advice
 from scorelift.engine.loop import Loop
 from scorelift.engine.results import final_scene
 from scorelift.priors.adapters import Adapters
@@ -218,3 +220,21 @@ def test_half_precision_keeps_a_twins_gradient_only_if_the_loss_is_loud(checkpoi
 
     assert error(quiet * loud) < 0.02
     assert error(quiet) > 0.1
+
+
+def test_a_priors_own_guidance_is_said_and_not_taken(checkpoints, tmp_path, capsys):
+    stage = replace(find_recipe("canvas").picture, size=16, views=1, steps=1)
+
+    def begun(kind, scale):
+        recipe = replace(find_recipe("canvas"), prior=str(checkpoints[kind]))
+        recipe = recipe.with_stages({"picture": replace(stage, distiller=SDS(cfg_scale=scale))})
+        run = scorelift.generate("a duck", out=tmp_path / f"{kind}-{scale}", recipe=recipe, device="cpu")
+        assert run.recipe.picture.distiller.cfg_scale == scale
+        return capsys.readouterr().err
+
+    said = begun("if", 101.0)
+    assert re.search(r"guidance: public implementations of score distillation with \S+ have 20, stage picture has 101 "
+                     r"\(--picture\.distiller\.cfg-scale 20 changes it\)\.", said)  # fmt: skip
+    assert "guidance" not in begun("if", 20.0) + begun("sd15", 101.0)
+    other = find_recipe("canvas").with_stages({"picture": replace(stage, distiller=VSD())})
+    assert advice(other, load_prior(str(checkpoints["if"]))) is None

@@ -9,6 +9,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import save_file
 from tiny import clip_tokenizer, t5_tokenizer
 from transformers import CLIPTokenizer, T5Tokenizer
@@ -75,14 +76,49 @@ def test_models_without_learned_tokens_say_so(kind, checkpoints, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "match"),
-    [({"clip_l": torch.zeros(1, 32), "clip_g": torch.zeros(1, 32)}, "expected one token, got .*clip_g, clip_l"),
-     ({"<thing>": torch.zeros(1, 24)}, "expected 32 numbers for a token.*got 24.*for another model")],
+    ("kind", "widths", "match"),
+    [("sd15", {"clip_l": 32, "clip_g": 32}, "a token for a text_encoder, got .*clip_g, clip_l"),
+     ("refiner", {"clip_l": 32}, "a token for a text_encoder_2, got .*clip_l"),
+     ("sdxl", {"clip_l": 32, "clip_g": 24}, "as the text_encoder_2 has, got 24"),
+     ("sdxl", {"one": 32, "two": 32}, "expected one token, or clip_l and clip_g of one"),
+     ("sdxl", {"<thing>": 24}, "expected 32 numbers for a token.*got 24.*for another model")],
 )  # fmt: skip
-def test_a_token_for_another_model_is_refused(tensors, match, checkpoints, tmp_path):
-    prior = load_diffusers(checkpoints["sdxl"], options=token(tmp_path, tensors), cache=tmp_path)
+def test_a_token_for_another_model_is_refused(kind, widths, match, checkpoints, tmp_path):
+    options = token(tmp_path, {name: torch.zeros(1, width) for name, width in widths.items()})
+    prior = load_diffusers(checkpoints[kind], options=options, cache=tmp_path)
     with pytest.raises(ScoreliftError, match=match):
         prior.encode_prompts(["a <thing>"])
+
+
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_a_token_for_two_text_encoders(vectors, checkpoints, tmp_path):
+    """As diffusers' own loader adds it, one text encoder after the other."""
+    numbers = {name: 5 * torch.randn(vectors, 32) for name in ("clip_l", "clip_g")}
+    found = load_diffusers(checkpoints["sdxl"], options=token(tmp_path, numbers), cache=tmp_path / "cache")
+    pipe = StableDiffusionXLPipeline.from_pretrained(checkpoints["sdxl"], local_files_only=True)
+    pipe.load_textual_inversion(numbers["clip_l"], "thing", pipe.tokenizer, pipe.text_encoder)
+    pipe.load_textual_inversion(numbers["clip_g"], "thing", pipe.tokenizer_2, pipe.text_encoder_2)
+    wanted, _, pooled, _ = pipe.encode_prompt("a red thing", device="cpu", do_classifier_free_guidance=False)
+    said = found.encode_prompts(["a red thing"]).tensors
+    torch.testing.assert_close(said["tokens"], wanted)
+    torch.testing.assert_close(said["pooled"], pooled)
+    without = load_diffusers(checkpoints["sdxl"], cache=tmp_path / "cache").encode_prompts(["a red thing"]).tensors
+    for half in (slice(0, 32), slice(32, 64)):
+        assert not torch.allclose(said["tokens"][..., half], without["tokens"][..., half])
+
+
+@pytest.mark.parametrize(
+    ("name", "half"), [("clip_l", slice(0, 32)), ("clip_g", slice(32, 64)), ("thing", slice(0, 32))]
+)
+def test_a_token_for_one_of_two_text_encoders_is_told(name, half, checkpoints, tmp_path):
+    prior = load_diffusers(checkpoints["sdxl"], options=token(tmp_path, {name: 5 * torch.randn(1, 32)}), cache=tmp_path)
+    other = "text_encoder" if name == "clip_g" else "text_encoder_2"
+    with pytest.warns(UserWarning, match=f"holds nothing for the {other}, which reads the token as any letters"):
+        said = prior.encode_prompts(["a thing"]).tensors["tokens"]
+    without = load_diffusers(checkpoints["sdxl"], cache=tmp_path).encode_prompts(["a thing"]).tensors["tokens"]
+    changed = (said != without).any(0).any(0)
+    assert changed[half].any()
+    assert changed.sum() == changed[half].sum()
 
 
 @pytest.mark.parametrize(("kind", "name", "word"), [("refiner", "<thing>", "<thing>"), ("sd15", "emb_params", "thing")])

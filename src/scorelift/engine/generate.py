@@ -13,6 +13,8 @@ from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
 from ..core.locks import alone
 from ..core.team import Team
+from ..distill.sds import SDS
+from ..priors.base import Prior
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
 from .guide import check_guide, guide_hashes
@@ -126,6 +128,8 @@ def _make(
         model = load_prior(asked.prior, where, asked.model)
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
+    if team.leads and not quiet and (text := advice(asked, model)) is not None:
+        Progress(1).say(text)
     plan = plan.fitted(model.channels if model.bound is None else 0)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
@@ -151,6 +155,23 @@ def _make(
         if fresh and team.leads:
             job.run.forget()
         raise
+
+
+def advice(recipe: Recipe, prior: Prior) -> str | None:
+    """Which stages of score distillation have less than half or over twice the guidance that the prior is known for.
+
+    They keep it: a recipe is its paper's numbers, with any prior. None if there are none.
+    """
+    if (usual := prior.guidance) is None:
+        return None
+    found = []
+    for name, stage in recipe.stages().items():
+        if stage.prior is None and isinstance(stage.distiller, SDS):
+            scale = stage.distiller.cfg_scale
+            if not usual / 2 <= scale <= usual * 2:
+                found.append(f"stage {name} has {scale:g} (--{name}.distiller.cfg-scale {usual:g} changes it)")
+    own = f"guidance: public implementations of score distillation with {prior.name} have {usual:g}"
+    return f"{own}, {', '.join(found)}." if found else None
 
 
 def _foretell(recipe: Recipe, prompt: str) -> None:

@@ -216,10 +216,12 @@ class Job:
         (path / "live.png").unlink(missing_ok=True)
 
     def _device_memory(self) -> dict[str, Any]:
-        """Peak memory on the card, and how stages were shared out for want of it."""
+        """Peak memory on the card, and what was done for want of it."""
         facts: dict[str, Any] = {}
         if self.device == "cuda":
             facts["peak_device_memory_mib"] = int(torch.cuda.max_memory_allocated() / 2**20)
+        if self.prior.resting:
+            facts["prior_in_cpu_memory_mib"] = int(self.prior.resting / 2**20)
         shared = {}
         for entry in self.run.read_log():
             if found := {name: entry[name] for name in ("slices", "bands") if name in entry}:

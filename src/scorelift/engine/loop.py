@@ -41,8 +41,9 @@ def step_generator(seed: int, stage: str, step: int) -> torch.Generator:
 class Loop:
     """Optimizes one stage's scene against a prior.
 
-    When memory runs out, the step at hand and those after it are taken in smaller portions. `told`, if there is one,
-    hears of it before the step is tried again, and whether the scene still is as after the last whole step.
+    When memory runs out, the step at hand and those after it are taken in smaller portions; where none is small enough,
+    the prior's weights rest in CPU memory. `told`, if there is one, hears of it before the step is tried again, and
+    whether the scene still is as after the last whole step.
     """
 
     def __init__(self, name: str, stage: Stage, scene: Scene, prior: Prior, prompt: str, *, seed: int,
@@ -211,31 +212,36 @@ class Loop:
         return total
 
     def _as_memory_allows(self, work: Callable[[], T], *, between: bool = True) -> T:
-        """What `work` gives; when memory runs out in it, again, in smaller portions. Its draws are the same each time.
+        """What `work` gives; when memory runs out in it, again, in smaller portions, at last with the prior's weights
+        in CPU memory. Its draws are the same each time.
 
         Args:
             between: whether the scene still is as after the last whole step.
 
         Raises:
-            torch.OutOfMemoryError: if memory does not hold the smallest portion.
+            torch.OutOfMemoryError: if memory does not hold the smallest portion, and weights cannot rest.
         """
         while True:
             try:
                 return work()
             except torch.OutOfMemoryError:
                 smaller = self.portions.smaller(len(self.mine) // self.group, rays=isinstance(self.scene, Volume))
-                if smaller is None:
+                if smaller is None and not self.prior.can_rest:
                     raise
             # Not in the except clause: there the error still holds what was computed.
-            self.portions = smaller
             for optimizer in (self.optimizer, *([self.twin.optimizer] if self.twin else [])):
                 optimizer.zero_grad(set_to_none=True)
+            if smaller is None:
+                self.prior.rest()
+            else:
+                self.portions = smaller
             gc.collect()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if self.told is not None:
-                self.told(f"memory ran out in stage {self.name}, step {self.step}: its views now come {smaller}; the "
-                          "result is the same up to rounding, steps are slower", between)  # fmt: skip
+                now = f"its views now come {smaller}" if smaller else "the prior's weights now rest in CPU memory"
+                self.told(f"memory ran out in stage {self.name}, step {self.step}: {now}; the result is the same up to "
+                          "rounding, steps are slower", between)  # fmt: skip
 
     def _check(self, what: str, tensor: Tensor) -> None:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick and tells nearly always

@@ -37,6 +37,7 @@ class Work:
     """Bytes of a prior's part in a step, and its operations."""
 
     weights: int
+    "On its device: those that rest in CPU memory are not counted."
     twin: int
     "The twin's parameters and what its optimizer keeps."
     step: int
@@ -53,7 +54,7 @@ def prior_work(stage: Stage, prior: Prior, prompt: str, views: int, bands: int) 
     cameras = stage.cameras.draw(stage.views, generator)[torch.arange(views)]
     terms = ViewPrompts(prior, prompt, **asdict(stage.prompting)).terms(cameras)
     tally = Tally(_tensors(prior))
-    weights = tally.mark()
+    weights = tally.mark() - prior.resting
     config = getattr(stage.distiller, "twin", None)
     twin = Twin(prior, config, 0) if config is not None and config.kind == "lora" else None
     learned = 3 * sum(p.numel() * p.element_size() for p in twin.adapters.parameters()) if twin else 0

@@ -146,20 +146,42 @@ def shortage(stages: Sequence[StagePlan], recipe: Recipe, free: int) -> str | No
             continue
         need, where = gib(stage.whole.room), f"of the GPU, where {gib(free)} are free"
         text = f"stage {stage.name} is expected to need {need} {where}"
-        fits = next((p for p in stage.ladder[1:] if stage.need(p).room <= free), None)
-        if fits is None:
-            helps = ", ".join(options(recipe, stage.name, stage.stage))
-            said.append(f"{text}, and {gib(stage.least.room)} in the smallest portions. What needs less: {helps}.")
+        spare = 0 if recipe.model.compile else int(stage.prior.can_rest * SLACK)
+        found = _fitting(stage, free, spare)
+        if found is None:
+            helps = options(recipe, stage.name, stage.stage)
+            if spare:
+                helps = [f"--model.offload ({gib(spare)} of weights stay in CPU memory; slower)", *helps]
+            said.append(f"{text}, and {gib(stage.least.room)} in the smallest portions. What needs less: "
+                        f"{', '.join(helps)}.")  # fmt: skip
         else:
+            fits, room = found
+            offload = "--model.offload " if stage.need(fits).room > free else ""
             slices = f"--{stage.name}.slices {fits.slices} " if fits.slices != stage.stage.slices else ""
             bands = f"--{stage.name}.bands {fits.bands} " if fits.bands != stage.stage.bands else ""
-            said.append(f"{text}. With {slices}{bands}it needs {gib(stage.need(fits).room)}, with the same result, "
-                        "slower; a run comes to that by itself when memory runs out.")  # fmt: skip
+            said.append(f"{text}. With {offload}{slices}{bands}it needs {gib(room)}, with the same result, slower; a "
+                        "run comes to that by itself when memory runs out.")  # fmt: skip
     reading = max(stage.whole.reading for stage in stages)
     if reading * SLACK > free:
+        eight = "" if recipe.model.text_bits else ", and less is needed with --model.text-bits 8"
         said.append(f"reading the prompt is expected to need {gib(reading)}; where that does not fit the CPU reads it, "
-                    "or at once with --model.text-device cpu.")  # fmt: skip
+                    f"or at once with --model.text-device cpu{eight}.")  # fmt: skip
     return "memory: " + " ".join(said) if said else None
+
+
+def _fitting(stage: StagePlan, free: int, spare: int) -> tuple[Portions, int] | None:
+    """A way that a card holds, and the free bytes it takes: smaller portions, else with the weights in CPU memory.
+
+    Args:
+        spare: what the card then need not hold; 0 where that cannot be.
+    """
+    for portions in stage.ladder[1:]:
+        if (room := stage.need(portions).room) <= free:
+            return portions, room
+    for portions, need in ((stage.ladder[0], stage.whole), (stage.ladder[-1], stage.least)):
+        if spare and need.room - spare <= free:
+            return portions, need.room - spare
+    return None
 
 
 def exhausted(what: str, recipe: Recipe, name: str, stage: Stage, error: torch.OutOfMemoryError) -> ScoreliftError:

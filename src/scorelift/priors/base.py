@@ -111,6 +111,10 @@ class Prior(ABC):
     view_words: ViewWords = ViewWords()
     views: int = 1
     "Pictures it sees together: rows of a batch come in groups of so many, of cameras evenly around one object."
+    guidance: float | None = None
+    "Scale of score distillation in its public implementations, where it is the prior's own; recipes keep theirs."
+    resting: int = 0
+    "Bytes of its weights that lie in CPU memory and come to its device for the moment a layer needs them."
 
     @abstractmethod
     def predict_x0(self, z_t: Float[Tensor, "b c h w"], level: Level, condition: Condition) -> Float[Tensor, "b c h w"]:
@@ -169,6 +173,14 @@ class Prior(ABC):
     def linear_look(self) -> Float[Tensor, "c1 3"]:
         """Rows (channels and 1) of a linear map from z to rgb: a cheap look, without decoding."""
         return torch.cat([torch.eye(3) / 2, torch.full((1, 3), 0.5)])
+
+    @property
+    def can_rest(self) -> int:
+        """Bytes of its weights that `rest` would take from its device; 0: none, for they rest already or cannot."""
+        return 0
+
+    def rest(self) -> None:  # noqa: B027
+        """Let its weights rest in CPU memory from now on, where they can: more room on its device, slower passes."""
 
     def to(self, device: torch.device | str) -> Prior:
         """The prior on a device."""

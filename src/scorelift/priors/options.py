@@ -26,6 +26,10 @@ class ModelOptions:
     "A learned token (a safetensors file); the prompt then may say it."
     text_device: Literal["same", "cpu"] = "same"
     "Where prompts are encoded, once, before the first step: the CPU for a text encoder that does not fit the card."
+    text_bits: Literal[8] | None = None
+    "8: keep the linear layers of text encoders in eight bits, a quarter of T5's memory; None: as the model has them."
+    offload: bool = False
+    "Keep the denoiser's weights in CPU memory and bring them to the card layer by layer: for a model too large for it."
     channels_last: bool = False
     "Memory layout of convolutions; faster on recent cards in half precision."
     compile: bool = False
@@ -35,6 +39,11 @@ class ModelOptions:
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("text_device", self.text_device, ("same", "cpu"))
         check_positive("lora_scale", self.lora_scale)
+        if self.text_bits not in (None, 8):
+            raise bad("text_bits", expected="8 or None", got=self.text_bits)
+        if self.offload and self.compile:
+            raise bad("model.offload", expected="False with --model.compile", got=True,
+                      remedy="Layers whose weights come and go are not compiled here.")  # fmt: skip
 
     def check_files(self) -> None:
         """Raise if what is to be added to the model is not there, or is a pickle."""

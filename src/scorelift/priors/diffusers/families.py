@@ -41,6 +41,8 @@ class Family(ABC):
     "Tokens the encoders read; None: as many as the tokenizer says."
     views: int = 1
     "Pictures it sees together."
+    guidance: float | None = None
+    "Of score distillation in its public implementations, if it has one of its own."
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.kind = checkpoint.kind
@@ -78,6 +80,7 @@ class MultiView(Diffusion):
     """MVDream: Stable Diffusion 2.1 for four views of one object, told their cameras."""
 
     views = VIEWS
+    guidance = 50.0
 
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         return net(z, time, encoder_hidden_states=t["tokens"], class_labels=camera_numbers(t["pose"])).sample
@@ -93,7 +96,8 @@ class DiffusionXL(Family):
         unet, index = checkpoint.config("unet"), checkpoint.index
         self.zero_empty = bool(index.get("force_zeros_for_empty_prompt", True))
         self.score = bool(index.get("requires_aesthetics_score", False))
-        side = float(_side(unet["sample_size"]) * vae_factor(checkpoint.config("vae")))
+        size = unet["sample_size"]
+        side = float((size if isinstance(size, int) else size[0]) * vae_factor(checkpoint.config("vae")))
         self.sizes = [side, side, 0.0, 0.0] + ([] if self.score else [side, side])
         pooled = checkpoint.config("text_encoder_2")["projection_dim"]
         told, each = unet.get("projection_class_embeddings_input_dim") or 0, unet.get("addition_time_embed_dim") or 0
@@ -134,6 +138,7 @@ class DeepFloyd(Diffusion):
 
     token_limit = 77
     latent = False
+    guidance = 20.0
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
         return {"tokens": pipe.encode_prompt(list(prompts), False, device=pipe.text_encoder.device)[0]}
@@ -243,7 +248,3 @@ class ClassConditional(Family):
 def vae_factor(config: dict[str, Any]) -> int:
     """Pixels a latent is wide."""
     return 2 ** (len(config["block_out_channels"]) - 1)
-
-
-def _side(size: int | Sequence[int]) -> int:
-    return size if isinstance(size, int) else size[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from .multiview import load_multiview
 from .noise import read_noise
 from .prior import DiffusersPrior
 from .prompts import Prompts
+from .resting import able, check_able, rest, spared
 
 
 def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: ModelOptions | None = None,
@@ -48,8 +51,7 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
         side = net.config.sample_size
         factor = vae_factor(checkpoint.config("vae"))
         latents = Latents(vae.to(device), side if isinstance(side, int) else side[0], factor)
-    layout = {"memory_format": torch.channels_last} if options.channels_last else {}
-    net = net.to(device, **layout)
+    resting = _place(net, device, options)
     if options.compile:
         import torch._dynamo.config as compiler
 
@@ -58,7 +60,37 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
         compiler.recompile_limit = max(compiler.recompile_limit, 64)  # each twin, heard or not, learning or not
         net.compile()
     prompts = Prompts(checkpoint, family, options, device, cache)
-    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name)
+    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name, resting)
+
+
+def _place(net: Any, device: torch.device, options: ModelOptions) -> int:
+    """Bring a network to where it computes, its weights to CPU memory where they shall rest or no card holds them.
+
+    Returns:
+        Bytes that rest.
+
+    Raises:
+        ScoreliftError: if they shall rest and cannot.
+    """
+    if options.channels_last:
+        net.to(memory_format=torch.channels_last)
+    if options.offload:
+        check_able(type(net))
+    else:
+        try:
+            net.to(device)
+            return 0
+        except torch.OutOfMemoryError:
+            if device.type == "cpu" or options.compile or not able(net):
+                raise
+        gc.collect()
+        torch.cuda.empty_cache()
+        warnings.warn("the denoiser does not fit the GPU: its weights rest in CPU memory and come layer by layer, "
+                      "which is slower. --model.offload says so from the start", stacklevel=3)  # fmt: skip
+    if device.type == "cpu":
+        return 0
+    rest(net, device)
+    return spared(net)
 
 
 def _component(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Any:

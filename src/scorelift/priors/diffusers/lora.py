@@ -49,6 +49,7 @@ def fuse_lora(checkpoint: Checkpoint, options: ModelOptions, targets: dict[str, 
                 kind.load_lora_into_text_encoder(
                     state, alphas, net, prefix=name, lora_scale=options.lora_scale, metadata=metadata
                 )
+                _merge(net)
                 continue
             told = {"network_alphas": alphas} if name == "unet" else {}
             getattr(kind, f"load_lora_into_{name}")(state, **told, **{name: net}, metadata=metadata)
@@ -58,6 +59,17 @@ def fuse_lora(checkpoint: Checkpoint, options: ModelOptions, targets: dict[str, 
     for name in {"unet", "transformer"} & targets.keys():
         if not any(key.startswith((name + ".", "text_encoder")) for key in state):
             raise bad("model.lora", expected=f"weights for a {name} or text encoders", got=f"{path} with none of those")
+
+
+def _merge(net: Any) -> None:
+    """Add what a network's LoRA layers learned to the layers beside them, which take their place."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, BaseTunerLayer):
+                child.merge()  # type: ignore[operator]
+                setattr(module, name, child.get_base_layer())
 
 
 def _check_layers(path: Path, name: str, net: Any, state: dict[str, Any]) -> None:

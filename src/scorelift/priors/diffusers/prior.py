@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,17 +17,18 @@ from .families import Family
 from .latents import Latents
 from .noise import Noise
 from .prompts import Prompts
+from .resting import able, lending, rest, spared
 
 
 class DiffusersPrior(Prior):
     """A frozen denoiser, the space it works in, and prompts that are encoded once."""
 
     def __init__(self, net: Any, family: Family, noise: Noise, latents: Latents | None, prompts: Prompts,
-                 name: str) -> None:  # fmt: skip
+                 name: str, resting: int = 0) -> None:  # fmt: skip
         self.net, self.family, self.latents, self.prompts = net, family, latents, prompts
         self.schedule, self.prediction, self.steps = noise.schedule, noise.prediction, noise.steps
-        self.name, self.views = name, family.views
-        self.bound = None if latents else 1.0
+        self.name, self.views, self.resting = name, family.views, resting
+        self.bound, self.guidance = None if latents else 1.0, family.guidance
         size = net.config.sample_size
         self.sizes = (size if isinstance(size, int) else size[0],)
         self.channels = net.config.in_channels
@@ -66,7 +68,8 @@ class DiffusersPrior(Prior):
             name: t.to(self.device, dtype if t.is_floating_point() else t.dtype)
             for name, t in condition.tensors.items()
         }
-        out = self.family.predict(self.net, z.to(dtype), time.to(self.device), tensors)[:, : self.channels].to(z)
+        with lending(self.device) if self.resting and torch.is_grad_enabled() else nullcontext():
+            out = self.family.predict(self.net, z.to(dtype), time.to(self.device), tensors)[:, : self.channels].to(z)
         if self.prediction == "epsilon":
             return own.x0_from_eps(z, out)
         if self.prediction == "v_prediction":
@@ -87,6 +90,16 @@ class DiffusersPrior(Prior):
 
     def linear_look(self) -> Tensor:
         return self.latents.linear_look(self.device) if self.latents else super().linear_look()
+
+    @property
+    def can_rest(self) -> int:
+        compiled, here = self.net._compiled_call_impl is not None, self.device.type == "cpu"
+        return 0 if self.resting or compiled or here or not able(self.net) else spared(self.net)
+
+    def rest(self) -> None:
+        if size := self.can_rest:
+            rest(self.net, self.device)
+            self.resting = size
 
     def to(self, device: torch.device | str) -> DiffusersPrior:
         self.net.to(device)

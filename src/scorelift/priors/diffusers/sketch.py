@@ -30,8 +30,11 @@ from .multiview import build_multiview
 from .noise import read_noise
 from .prior import DiffusersPrior
 from .prompts import WITH_T5
+from .resting import check_able, spared
 
 HEADER_LIMIT = 100_000_000
+TABLES = ("embed", "shared", "relative_attention_bias")
+"""Parts of names of a text encoder's weights that are looked up, not multiplied."""
 
 
 class Unread:
@@ -98,8 +101,11 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
             latents = Latents(vae, side if isinstance(side, int) else side[0], factor)
     finally:
         diffusers.utils.logging.set_verbosity(verbosity)
+    if options.offload:
+        check_able(type(net))
     prompts: Any = Unread(family, net.config)
-    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name)
+    resting = spared(net) if options.offload else 0
+    return DiffusersPrior(net, family, noise, latents, prompts, name or folder.name, resting)
 
 
 def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
@@ -112,19 +118,23 @@ def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
     if options.text_device == "cpu":
         return 0
     encoders = [name for name in family_of(checkpoint).encoders if name.startswith("text_encoder")]
-    numbers = sum(_numbers(file) for name in encoders if checkpoint.names(name) for file in checkpoint.weights(name))
     whole = options.precision == "fp32" or (checkpoint.kind in WITH_T5 and options.precision != "bf16")
-    return numbers * (4 if whole else 2)
+    each, size = 4 if whole else 2, 0
+    for file in (file for name in encoders if checkpoint.names(name) for file in checkpoint.weights(name)):
+        for name, shape in _shapes(file).items():
+            eight = options.text_bits and len(shape) == 2 and not any(word in name for word in TABLES)
+            size += prod(shape) + 4 * shape[0] if eight else each * prod(shape)  # and a scale for each row
+    return size
 
 
-def _numbers(file: Path) -> int:
-    """How many numbers a file of weights holds, by its header."""
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """The shapes of a file of weights, by their names, as its header has them."""
     try:
         with file.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             if size > HEADER_LIMIT:
                 raise ValueError(f"a header of {size} bytes")
             header = json.loads(stream.read(size))
-        return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise ScoreliftError(f"prior: {file} is damaged ({error}). Download it again.") from error

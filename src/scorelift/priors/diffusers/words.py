@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ...core.errors import ScoreliftError, bad
 from .checkpoint import Checkpoint
 from .lora import WRONG
 
 OPTION = "model.textual_inversion"
+OF_SDXL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+"""Names in a file that holds a token for both of SDXL's text encoders, and the encoders they are for."""
 
 
 def check_words(checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: list[str], last_limit: int | None) -> None:
@@ -56,24 +60,50 @@ def check_adds_tokens(checkpoint: Checkpoint, file: str) -> None:
         raise bad(OPTION, expected=f"none, for diffusers adds none to a {checkpoint.pipeline}", got=file)
 
 
-def add_token(pipe: Any, encoder: str, file: Path) -> None:
-    """Add the token that a file holds to a text encoder and its tokenizer.
+def add_token(pipe: Any, encoders: Sequence[str], file: Path) -> None:
+    """Add the token that a file holds to the text encoders it is for, and to their tokenizers.
+
+    Args:
+        encoders: the pipeline's own, in order.
+        file: with one tensor, named as the token; or for SDXL with clip_l and clip_g, for a token of the file's name.
 
     Raises:
-        ScoreliftError: if the file holds none, one for two text encoders, or one for another model.
+        ScoreliftError: if the file holds none, or one for another model.
     """
-    net = getattr(pipe, encoder)
     try:
-        learned = load_file(file)
-        if len(learned) != 1:
-            raise bad(OPTION, expected="one token", got=f"{file} with {', '.join(sorted(learned)[:4]) or 'none'}",
-                      remedy="Files for two text encoders (clip_g and clip_l) are not read.")  # fmt: skip
-        (name, numbers), width = *learned.items(), net.get_input_embeddings().weight.shape[-1]
-        if numbers.shape[-1] != width:
-            raise bad(OPTION, expected=f"{width} numbers for a token, as the {encoder} has", got=numbers.shape[-1],
-                      remedy=f"{file} is for another model.")  # fmt: skip
-        token = file.stem if name == "emb_params" else None  # which other tools do not name
-        tokenizer = getattr(pipe, encoder.replace("text_encoder", "tokenizer"))
-        pipe.load_textual_inversion(str(file), token, tokenizer, net, use_safetensors=True)
+        given = _given(pipe, encoders, file)
+        for encoder, (token, numbers) in given.items():
+            if numbers.shape[-1] != _width(pipe, encoder):
+                raise bad(OPTION, expected=f"{_width(pipe, encoder)} numbers for a token, as the {encoder} has",
+                          got=numbers.shape[-1], remedy=f"{file} is for another model.")  # fmt: skip
+            tokenizer = getattr(pipe, encoder.replace("text_encoder", "tokenizer"))
+            pipe.load_textual_inversion({token: numbers}, token, tokenizer, getattr(pipe, encoder))
     except WRONG as error:
         raise ScoreliftError(f"{OPTION}: {file} cannot be read ({' '.join(str(error).split())[:300]}).") from error
+    for encoder in encoders:
+        if encoder not in given:
+            warnings.warn(f"{OPTION}: {file} holds nothing for the {encoder}, which reads the token as any letters; "
+                          f"the {' and '.join(given)} alone knows it", stacklevel=2)  # fmt: skip
+
+
+def _given(pipe: Any, encoders: Sequence[str], file: Path) -> dict[str, tuple[str, Tensor]]:
+    """A token's name and numbers, by the text encoder they are for."""
+    learned = load_file(file)
+    told = f"{file} with {', '.join(sorted(learned)[:4]) or 'none'}"
+    if learned.keys() & OF_SDXL.keys():
+        given = {OF_SDXL.get(name, name): (file.stem, numbers) for name, numbers in learned.items()}
+        found = {encoder: given[encoder] for encoder in encoders if encoder in given}
+        if not found or (len(given) > 1 and "text_encoder_2" not in encoders):
+            raise bad(OPTION, expected=f"a token for a {' and a '.join(encoders)}", got=told,
+                      remedy="clip_l is for the first text encoder, clip_g for SDXL's second.")  # fmt: skip
+        return found
+    if len(learned) != 1:
+        raise bad(OPTION, expected="one token, or clip_l and clip_g of one", got=told)
+    ((name, numbers),) = learned.items()
+    fitting = [encoder for encoder in encoders if _width(pipe, encoder) == numbers.shape[-1]]
+    token = file.stem if name == "emb_params" else name  # which other tools do not name
+    return {(fitting or encoders)[0]: (token, numbers)}
+
+
+def _width(pipe: Any, encoder: str) -> int:
+    return getattr(pipe, encoder).get_input_embeddings().weight.shape[-1]
