@@ -10,7 +10,8 @@ from scorelift.distill.noise import annealed
 from scorelift.distill.sds import SDS
 from scorelift.engine.generate import generate
 from scorelift.engine.loop import Loop
-from scorelift.engine.run import Run, final_scene
+from scorelift.engine.results import final_scene
+from scorelift.engine.run import Run
 from scorelift.priors.analytic import GaussianPrior
 from scorelift.recipes.canvas import CanvasRecipe, study
 from scorelift.recipes.optimizers import Adam
