@@ -121,7 +121,10 @@ def test_a_token_for_one_of_two_text_encoders_is_told(name, half, checkpoints, t
     assert changed.sum() == changed[half].sum()
 
 
-@pytest.mark.parametrize(("kind", "name", "word"), [("refiner", "<thing>", "<thing>"), ("sd15", "emb_params", "thing")])
+@pytest.mark.parametrize(
+    ("kind", "name", "word"),
+    [("refiner", "<thing>", "<thing>"), ("sd15", "emb_params", "thing"), ("sd15", "clip_l", "thing")],
+)
 def test_a_token_is_said_by_its_name_or_its_files(kind, name, word, checkpoints, tmp_path):
     options = token(tmp_path, {name: 5 * torch.randn(1, 32)})
     said = [load_diffusers(checkpoints[kind], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])

@@ -198,6 +198,8 @@ def options(recipe: Recipe, name: str, stage: Stage) -> list[str]:
     scene, found = stage.scene, []
     if recipe.model.precision in ("auto", "fp16", "fp32") and recipe.prior not in WITHIN:
         found.append("--model.precision bf16 (half of fp32; the autoencoder stays fp32 under fp16)")
+    if recipe.model.compile:
+        found.append("--model.offload in place of --model.compile")
     if not stage.latent and stage.size > 32:
         found.append(f"--{name}.size {stage.size // 2}")
     if samples := getattr(scene, "coarse_samples", 0):

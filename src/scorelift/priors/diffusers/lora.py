@@ -68,7 +68,7 @@ def _merge(net: Any) -> None:
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, BaseTunerLayer):
-                child.merge()  # type: ignore[operator]
+                child.merge()
                 setattr(module, name, child.get_base_layer())
 
 

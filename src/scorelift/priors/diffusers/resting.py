@@ -63,7 +63,7 @@ def lending(device: torch.device) -> Iterator[None]:
     def keep(t: Tensor) -> Kept:
         owner = t if isinstance(t, nn.Parameter) else t._base
         if isinstance(owner, nn.Parameter) and not owner.requires_grad:
-            return owner, t.size(), t.stride(), t.storage_offset()
+            return owner, t.size(), t.stride(), int(t.storage_offset())
         return t
 
     def bring(kept: Kept) -> Tensor:
