@@ -76,15 +76,15 @@ def test_weights_come_for_a_layer_and_for_its_gradient(kind, ahead, folders, mon
     """`ahead`: while a layer computes the next one's weights travel, as on CUDA."""
     prior = load_diffusers(folders[kind])
     wanted = asked(prior)
-    with elsewhere():
+    with elsewhere(), monkeypatch.context() as here:  # undone in turn, for both patch torch
         prior.to(AWAY)
         if ahead:
-            monkeypatch.setattr(torch, "get_device_module", lambda _: Queues)
-            monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: t)
-            monkeypatch.setattr(torch.Tensor, "is_pinned", lambda t: True)
+            here.setattr(torch, "get_device_module", lambda _: Queues)
+            here.setattr(torch.Tensor, "pin_memory", lambda t: t)
+            here.setattr(torch.Tensor, "is_pinned", lambda t: True)
             own = group_offloading.apply_group_offloading
             early = lambda *args, **options: own(*args, **{**options, "use_stream": True})  # noqa: E731
-            monkeypatch.setattr("diffusers.hooks.apply_group_offloading", early)
+            here.setattr("diffusers.hooks.apply_group_offloading", early)
         prior.rest()
         assert {t.device.type for t in prior.net.state_dict().values()} == {"cpu"}
         assert (prior.device.type, prior.can_rest) == (AWAY, 0)
