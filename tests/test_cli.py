@@ -249,10 +249,16 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
     words = ["generate", "a red mushroom", "--steps", "3", "--out", "r", *TINY]
     assert scorelift(*words, cwd=tmp_path).returncode == 0
     run = tmp_path / "r"
+    first, newest = sorted((run / "checkpoints").iterdir())
     (run / "metrics.json").unlink()
-    for checkpoint in (run / "checkpoints").iterdir():
-        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    refused(scorelift(*words, "--resume", cwd=tmp_path), "damaged", "checkpoints")
+    newest.write_bytes(newest.read_bytes()[:1000])
+    again = scorelift(*words, "--resume", cwd=tmp_path)
+    assert again.returncode == 0
+    assert f"{newest.name}: damaged, and laid aside" in again.stderr
+    (run / "metrics.json").unlink()
+    for path in (first, newest):
+        path.write_bytes(path.read_bytes()[:1000])
+    refused(scorelift(*words, "--resume", cwd=tmp_path), "damaged", newest.name)
 
 
 @needs_weights

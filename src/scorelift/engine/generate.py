@@ -189,6 +189,7 @@ def _foretell(recipe: Recipe, prompt: str) -> None:
 
 
 def _begun(path: Path, prompt: str) -> Run:
+    """The run of a folder, whose prompt must be this one."""
     run = Run.open(path)
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
@@ -197,8 +198,10 @@ def _begun(path: Path, prompt: str) -> Run:
 
 def _is_done(path: Path, prompt: str, until: str | None) -> bool:
     """Whether a run is finished, as far as it is asked for."""
-    run = _begun(path, prompt) if (path / "config.json").exists() else None
-    return run is not None and run.finished and run.recipe.until == until
+    if not (path / "config.json").exists():
+        return False
+    run = _begun(path, prompt)
+    return run.finished and run.recipe.until == until
 
 
 def _resumed(path: Path, prompt: str, until: str | None) -> Run:
