@@ -144,3 +144,10 @@ def test_a_team_of_one_changes_nothing():
     Team().average([parameter])
     assert parameter.grad is None
     assert Team.join("cpu") == Team()
+
+
+@pytest.mark.parametrize(("mine", "others", "found"), [(False, 0.0, False), (True, 0.0, True), (False, 2.0, True)])
+def test_what_one_process_hears_all_do(monkeypatch, mine, others, found):
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flag: flag.add_(others))
+    assert Team(0, 4).any(mine) is found
+    assert Team().any(mine) is mine

@@ -97,6 +97,16 @@ def test_resumed_training_equals_uninterrupted(folder, tmp_path, at):
     assert all(torch.equal(first["average"][k], second["average"][k]) for k in first["average"])
 
 
+def test_training_that_is_told_to_stop_saves_whole_steps(folder, tmp_path):
+    whole, _ = train(folder, tmp_path / "whole", 7)
+    stopped = Trainer(CONFIG, Pictures(folder), tmp_path / "stopped", network=SMALL)
+    list(stopped.run(stop=lambda: stopped.step == 3))
+    assert load_state(stopped.checkpoint)["step"] == 3
+    rest, resumed = train(folder, tmp_path / "stopped", 4)
+    assert resumed
+    assert all(torch.equal(a, b) for a, b in zip(whole.net.parameters(), rest.net.parameters(), strict=True))
+
+
 def test_the_plan_goes_from_words_to_detail():
     names = [CONFIG.locate(step)[0].name for step in range(CONFIG.total_steps)]
     assert names == ["text", "text", "base", "base", "base", "detail", "detail"]

@@ -155,6 +155,7 @@ def _train(trainer: Training, weights: Path, form: str, steps: int | None, save_
     """Train to the end or for `steps`, saying how it goes, then write the weights."""
     import torch
 
+    from ..engine.interrupt import Interrupt
     from ..engine.progress import Progress
     from ..toybox.release import release
 
@@ -162,10 +163,14 @@ def _train(trainer: Training, weights: Path, form: str, steps: int | None, save_
     if trainer.resume():
         print(f"resumed at step {trainer.step}")
     progress = Progress(trainer.config.total_steps, trainer.step)
-    for entry in trainer.run(save_every_s=save_every, steps=steps):
-        progress.done = entry["step"] - 1
-        progress.step(f"{entry['stage']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
+    with Interrupt() as interrupt:
+        for entry in trainer.run(save_every_s=save_every, steps=steps, stop=lambda: interrupt.asked):
+            progress.done = entry["step"] - 1
+            progress.step(f"{entry['stage']}  loss {entry['loss']:.4f}  {entry['pictures_per_s']:.0f} pictures/s")
     progress.close()
+    if interrupt.asked:
+        print(f"saved at step {trainer.step}; the same command continues")
+        raise interrupt.error()
     if not trainer.team.leads:
         return
     size = release(trainer.checkpoint, weights, form=form)

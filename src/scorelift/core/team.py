@@ -62,6 +62,14 @@ class Team:
         if self.size > 1:
             torch.distributed.barrier()
 
+    def any(self, flag: bool, device: str = "cpu") -> bool:
+        """Whether it is so for one of the processes; all must ask."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor(float(flag), device=device)
+        torch.distributed.all_reduce(told)
+        return bool(told)
+
     def average(self, parameters: Iterable[Tensor]) -> None:
         """Average the gradients of all processes; a missing one counts as zero."""
         if self.size == 1:

@@ -11,7 +11,7 @@ import math
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -213,14 +213,21 @@ class Training(ABC):
         self.step += 1
         return float(loss.detach())
 
-    def run(self, *, save_every_s: float = 600, steps: int | None = None) -> Iterator[dict[str, Any]]:
-        """Train to the end of the plan (or for `steps`), logging to train.jsonl and saving; yields each log entry."""
+    def run(
+        self, *, save_every_s: float = 600, steps: int | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[dict[str, Any]]:
+        """Train to the end of the plan, for `steps` or until `stop` says so; yields each entry of train.jsonl.
+
+        What there is at the end is saved, and every so often on the way.
+        """
         if self.team.leads:
             write_json(self.out / "train.json", asdict(self.config))
         saved = started = time.monotonic()
         losses: list[float] = []
         pictures, last = 0, self.step if steps is None else self.step + steps
         while self.step < self.config.total_steps and (steps is None or self.step < last):
+            if self.team.any(stop(), self.device):
+                break
             stage, _ = self.config.locate(self.step)
             losses.append(self.one_step())
             pictures += stage.batch
