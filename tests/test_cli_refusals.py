@@ -88,6 +88,7 @@ def test_what_the_parser_complains_of(told, words, begin):
         (("priors", "check", "toybox", "--prompt", ""), "prompt: expected a sentence"),
         (("priors", "check", "toybox", "--cfg", "nan"), "cfg: expected a finite number"),
         (("toybox", "show", "--captions", "-1"), "captions: expected at least 0"),
+        (("toybox", "train", "--pictures", "p", "--out", "o", "--fresh-unet"), "fresh_unet: expected weights to take"),
         (("toybox", "render", "x", "--shards", "0"), "shards: expected at least 1"),
         (("toybox", "render", "x", "--first", "-1"), "first: expected at least 0"),
         (("evaluate", "x", "--distractors", "100000"), "distractors: expected a number in [1, 2000]"),

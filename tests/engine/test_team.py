@@ -128,6 +128,8 @@ def test_views_must_be_shared_evenly():
     assert Team(1, 2).mine(4).tolist() == [1, 3]
     with pytest.raises(ScoreliftError, match="multiple of the 2 processes"):
         Team(0, 2).mine(3)
+    with pytest.raises(ScoreliftError, match="base_batch: expected a multiple of the 2 processes, got 7"):
+        Team(0, 2).mine(7, "base_batch")
 
 
 def test_gradients_are_averaged_and_a_missing_one_counts_as_zero(monkeypatch):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from ..core.errors import check_at_least, check_seed
+from ..core.errors import bad, check_at_least, check_seed
 from .options import FLAT
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def toybox_train(
 
     check_seed(settings.seed)
     check_folder(out)
+    if fresh_unet and start is None:
+        raise bad("fresh_unet", expected="weights to take the rest from (--from)", got="none")
     begin = load_toybox(start) if start else None
     trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin, fresh_unet=fresh_unet)
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)

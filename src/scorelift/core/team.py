@@ -47,15 +47,15 @@ class Team:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def mine(self, views: int) -> Tensor:
-        """Indices of the views this process renders.
+    def mine(self, count: int, name: str = "views") -> Tensor:
+        """Indices of the views this process renders, or of other things shared out.
 
         Raises:
-            ScoreliftError: if the views cannot be shared evenly.
+            ScoreliftError: if they cannot be shared evenly.
         """
-        if views % self.size:
-            raise bad("views", expected=f"a multiple of the {self.size} processes", got=views)
-        return torch.arange(self.rank, views, self.size)
+        if count % self.size:
+            raise bad(name, expected=f"a multiple of the {self.size} processes", got=count)
+        return torch.arange(self.rank, count, self.size)
 
     def wait(self) -> None:
         """Let the others catch up."""
