@@ -5,7 +5,13 @@ import torch
 import trimesh
 
 from scorelift.kernels.marching_tetrahedra import marching_tetrahedra
-from scorelift.kernels.triangles import face_areas, face_pairs, vertex_normals
+from scorelift.kernels.triangles import (
+    areas_around,
+    areas_around_reference,
+    face_areas,
+    face_pairs,
+    vertex_normals,
+)
 from scorelift.scenes.tetrahedra import tetrahedral_grid
 
 
@@ -37,6 +43,19 @@ def test_gradient_of_normals(generator):
     points, faces = sphere(1)
     points = (points + 0.1 * torch.randn(points.shape, generator=generator, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: vertex_normals(p, faces), (points,))
+
+
+def test_compiled_areas_are_as_plain_ones(generator):
+    points, faces = sphere(2)
+    points = (points + 0.1 * torch.randn(points.shape, generator=generator, dtype=torch.float64)).float()
+    pull = torch.randn(points.shape, generator=generator)
+    found = []
+    for around in (areas_around, areas_around_reference):
+        mine = points.clone().requires_grad_()
+        areas = around(mine, faces[:-5])
+        areas.backward(pull)
+        found.append((areas.detach(), mine.grad))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-5)
 
 
 def test_faces_without_area_have_finite_gradients():

@@ -5,10 +5,16 @@ import torch
 import trimesh
 
 from scorelift.kernels.marching_tetrahedra import marching_tetrahedra
-from scorelift.scenes.mesh_losses import laplacian_loss, normal_consistency_loss
+from scorelift.scenes.mesh_losses import (
+    laplacian_loss,
+    laplacian_reference,
+    normal_consistency_loss,
+    normal_consistency_reference,
+)
 from scorelift.scenes.tetrahedra import tetrahedral_grid
 
-LOSSES = (laplacian_loss, normal_consistency_loss)
+PAIRS = ((laplacian_loss, laplacian_reference), (normal_consistency_loss, normal_consistency_reference))
+LOSSES = [loss for pair in PAIRS for loss in pair]
 
 
 def bumpy(generator, subdivisions=1):
@@ -58,6 +64,24 @@ def test_consistency_against_a_loop(generator):
 def test_gradients(loss, generator):
     points, faces = bumpy(generator)
     assert torch.autograd.gradcheck(lambda p: loss(p, faces), (points.requires_grad_(),))
+
+
+@pytest.mark.parametrize(("compiled", "plain"), PAIRS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_as_plain_on_a_rough_open_surface(compiled, plain, dtype):
+    """With slivers, faces of no area, and points of no face."""
+    vertices, tetrahedra = tetrahedral_grid(12)
+    values = (vertices.norm(dim=-1) - 0.6 + 0.1 * (9 * vertices).sin().sum(-1)).to(dtype)
+    points, faces = marching_tetrahedra(vertices.to(dtype), values.where(values.abs() > 0.02, 0.0), tetrahedra)
+    points, faces = torch.cat([points, torch.ones(2, 3, dtype=dtype)]), faces[: len(faces) // 2]
+    grads = []
+    for loss in (compiled, plain):
+        mine = points.clone().requires_grad_()
+        value = 3 * loss(mine, faces)
+        value.backward()
+        assert float(value.detach()) > 0
+        grads.append((value.detach(), mine.grad))
+    torch.testing.assert_close(*grads, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

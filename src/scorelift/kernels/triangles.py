@@ -34,11 +34,24 @@ def directions(vectors: Float[Tensor, "n 3"], least: float = LOST) -> Float[Tens
 
 def vertex_normals(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "p 3"]:
     """Unit normals at a mesh's points: of the sum of the area vectors around each; 0 where that vanishes."""
-    areas = face_areas(points, faces)
-    total = torch.zeros_like(points)
+    return directions(areas_around(points, faces))
+
+
+def areas_around(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "p 3"]:
+    """Sum of the area vectors of the triangles around each point."""
+    if points.device.type == "cpu":
+        from .smoothness_cpu import areas_around as compiled
+
+        return compiled(points, faces)
+    return areas_around_reference(points, faces)
+
+
+def areas_around_reference(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "p 3"]:
+    """The same in plain PyTorch."""
+    areas, total = face_areas(points, faces), torch.zeros_like(points)
     for corner in faces.unbind(1):
         total = total.index_add(0, corner, areas)
-    return directions(total)
+    return total
 
 
 @dataclass(frozen=True)

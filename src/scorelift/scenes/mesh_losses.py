@@ -1,4 +1,7 @@
-"""Regularizers of mesh scenes, each a scalar function of points and faces; 0 for an empty mesh."""
+"""Regularizers of mesh scenes, each a scalar function of points and faces; 0 for an empty mesh.
+
+On a CPU they are compiled passes that come with their gradients; the plain forms beside them run on any device.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,15 @@ def laplacian_loss(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> F
 
     Ref: Taubin, "A signal processing approach to fair surface design" (1995), Eq. 3, with equal weights.
     """
+    if points.device.type == "cpu":
+        from ..kernels.smoothness_cpu import laplacian
+
+        return laplacian(points, faces)
+    return laplacian_reference(points, faces)
+
+
+def laplacian_reference(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, ""]:
+    """The same in plain PyTorch."""
     start, stop = faces.T.reshape(-1), faces[:, [1, 2, 0]].T.reshape(-1)
     total = torch.zeros_like(points).index_add(0, start, points.index_select(0, stop))
     count = torch.zeros_like(points[:, :1]).index_add(0, start, torch.ones_like(points[start, :1]))
@@ -32,6 +44,15 @@ def normal_consistency_loss(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 
     Marching leaves slivers where the surface passes close by a vertex, about one face in a hundred, with gradients that
     would outweigh all others.
     """
+    if points.device.type == "cpu":
+        from ..kernels.smoothness_cpu import consistency
+
+        return consistency(points, faces, face_pairs(faces), FLAT)
+    return normal_consistency_reference(points, faces)
+
+
+def normal_consistency_reference(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, ""]:
+    """The same in plain PyTorch."""
     normals = directions(face_areas(points, faces), FLAT)
     one, other = face_pairs(faces).unbind(1)
     first, second = normals.index_select(0, one), normals.index_select(0, other)
