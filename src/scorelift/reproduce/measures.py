@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -101,14 +102,19 @@ def data_distance(pictures: Float[Tensor, "n 3 64 64"], prompt: str, count: int 
 
     1 - cosine in the retriever's space; the true ones from random cameras, in random light, before random backdrops.
     """
+    likeness = load_scorer("toybox").embed_pictures(pictures) @ _truth_embedded(prompt, count).T
+    return float((1 - likeness.amax(1)).mean())
+
+
+@cache
+def _truth_embedded(prompt: str, count: int) -> Float[Tensor, "{count} dim"]:
     generator, spec = torch.Generator().manual_seed(0), spec_of(prompt)
     assert spec is not None
-    cameras, scorer = OrbitSampler().draw(count, generator), load_scorer("toybox")
+    cameras = OrbitSampler().draw(count, generator)
     lights, backdrops = LightSampler().draw(cameras, generator), BackdropSampler().draw(count, 64, generator)
     parts, truth = torch.arange(count).split(8), Truth(spec)
     true = torch.cat([truth.picture(cameras[i], lights[i], 64, backdrops[i]) for i in parts])
-    likeness = scorer.embed_pictures(pictures) @ scorer.embed_pictures(true).T
-    return float((1 - likeness.amax(1)).mean())
+    return load_scorer("toybox").embed_pictures(true)
 
 
 def sharpness(pictures: Tensor) -> float:
