@@ -18,7 +18,7 @@ from scorelift.engine.loop import Loop
 from scorelift.priors.registry import load_prior
 from scorelift.recipes import find_recipe
 from scorelift.recipes.base import Finish, Guide
-from scorelift.scenes import CanvasConfig, HashConfig, VoxelConfig, build_scene
+from scorelift.scenes import CanvasConfig, GaussianConfig, HashConfig, VoxelConfig, build_scene
 
 
 def sphere(radius, centre=(0.0, 0.0, 0.0)):
@@ -106,6 +106,21 @@ def test_a_field_becomes_the_mesh(config, balls):
         assert float(scene.field.density_at(outside).max()) < 0.5
 
 
+def test_gaussians_become_the_mesh(balls):
+    """Under the loss alone: where there is a ball, and nowhere else."""
+    shape = shape_of(*read_mesh(Guide(path=str(balls))))
+    scene = build_scene(GaussianConfig(count=300, most=300))
+    optimizer = torch.optim.Adam(scene.groups(0.03))
+    for step in range(100):
+        optimizer.zero_grad()
+        shape.loss(scene, 0.05, torch.Generator().manual_seed(step)).backward()
+        optimizer.step()
+    inside, outside = torch.tensor([[0.0, 0, -0.3], [0.0, 0, 0.5]]), torch.tensor([[0.6, 0, 0.0], [0.0, 0.5, 0.5]])
+    with torch.no_grad():
+        assert float(scene.density_at(inside).min()) > 5
+        assert float(scene.density_at(outside).max()) < 0.5
+
+
 def bad_files(folder):
     """Files that are no guides, and what is said of them."""
     half = sphere(0.3)
@@ -133,13 +148,14 @@ def test_what_is_no_guide_is_told_in_a_sentence(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_only_fields_are_guided(balls):
+def test_only_what_has_density_is_guided(balls):
     recipe = find_recipe("magic3d", "small")
     guide = Guide(path=str(balls))
     check_guide(replace(recipe.coarse, guide=guide))
+    check_guide(replace(find_recipe("quick").shape, guide=guide))
     assert load_guide(recipe.coarse) is None
     for stage in (recipe.fine, replace(recipe.coarse, scene=CanvasConfig())):
-        with pytest.raises(ScoreliftError, match="guide: expected a stage whose scene is a field"):
+        with pytest.raises(ScoreliftError, match="guide: expected a stage whose scene has density"):
             check_guide(replace(stage, guide=guide))
 
 

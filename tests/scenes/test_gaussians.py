@@ -209,6 +209,54 @@ def test_densities_by_hand():
     )
 
 
+def turned():
+    """Gaussians of many shapes, some dead."""
+    generator = torch.Generator().manual_seed(1)
+    gaussians = Gaussians(GaussianConfig(count=20, most=30))
+    with torch.no_grad():
+        gaussians.log_scale.copy_(-2 + 0.4 * torch.randn(30, 3, generator=generator))
+        for table in (gaussians.rotation, gaussians.raw_opacity):
+            table.copy_(torch.randn(table.shape, generator=generator))
+    return gaussians
+
+
+def test_density_at_points_by_hand():
+    gaussians, points = turned(), torch.rand(7, 3, generator=torch.Generator().manual_seed(2)) - 0.5
+    expected = torch.zeros(7)
+    for row in gaussians.living():
+        inverse = torch.linalg.inv(gaussians.roots(row[None])[0])
+        tau = -torch.log(1 - gaussians.raw_opacity[row].sigmoid())
+        size = gaussians.log_scale[row].mean().exp()
+        q = ((points - gaussians.place[row]) @ inverse.T).square().sum(-1)
+        expected = expected + tau / (math.sqrt(2 * math.pi) * size) * torch.exp(-q / 2)
+    assert float(expected.detach().max()) > 1
+    torch.testing.assert_close(gaussians.density_at(points), expected, rtol=1e-3, atol=1e-3)
+
+
+class Asked(torch.nn.Module):
+    """A module whose output is the density."""
+
+    def __init__(self, gaussians):
+        super().__init__()
+        self.of = gaussians
+
+    def forward(self, points):
+        return self.of.density_at(points)
+
+
+def test_gradients_of_density():
+    asked = Asked(turned().double())
+    points = torch.rand(5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 0.5
+    names = ("place", "log_scale", "rotation", "raw_opacity")
+
+    def density(*tables):
+        given = {f"of.{name}": table for name, table in zip(names, tables, strict=True)}
+        return torch.func.functional_call(asked, given, points)
+
+    tables = [getattr(asked.of, name).detach().requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(density, tables)
+
+
 def test_the_volume_looks_as_the_gaussians_do():
     gaussians = ball()
     volume, lights = volume_of(gaussians, 80), Lights(CAMERAS.position, torch.full((3,), 0.4))

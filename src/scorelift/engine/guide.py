@@ -1,4 +1,4 @@
-"""A coarse mesh that tells a field where to be dense: read, sampled on a grid, held against the field's density.
+"""A coarse mesh that tells a scene where to be dense: read, sampled on a grid, held against the scene's density.
 
 Ref: Latent-NeRF (Metzer et al. 2023), Section 3.2; "code" is the authors' public one.
 """
@@ -23,7 +23,7 @@ from ..export.gltf import TO_GLTF
 from ..export.triangles import covered_cells
 from ..kernels.trilinear import trilinear_reference
 from ..recipes.base import Guide, Recipe, Stage
-from ..scenes import Scene, SceneConfig, Volume
+from ..scenes import Field, GaussianConfig, Gaussians, Scene, SceneConfig, Volume
 from ..scenes.network import NetworkConfig
 from ..scenes.voxels import VoxelConfig
 
@@ -32,8 +32,8 @@ GRID = 64
 "Points along an edge of [-1, 1]^3 at which distances to the mesh are known."
 SAMPLES = 10_000
 "Points of the surface by which distances are measured."
-PLACES = 8192
-"Of the field, a step."
+PLACES, FEW = 8192, 1024
+"""Of the field, a step; fewer where there are Gaussians, each of which is asked at every place."""
 STEP = 0.2
 "Code: length of a ray whose opacity is held against the mesh."
 DOUBT = 0.01
@@ -57,18 +57,19 @@ class Shape:
     def loss(self, scene: Scene, sigma: float, generator: torch.Generator) -> Float[Tensor, ""]:
         """Mean over random places of CE(opacity there, inside or not) (1 - exp(-d^2 / 2 sigma^2)).
 
-        The cross entropy is -a log b - (1 - a) log(1 - b) of the field's opacity a over `STEP`, and of b, 1 inside the
+        The cross entropy is -a log b - (1 - a) log(1 - b) of the scene's opacity a over `STEP`, and of b, 1 inside the
         mesh and 0 outside, kept `DOUBT` away from both. Ref: Latent-NeRF Eq. 1; the order of a and b is the code's.
 
         Raises:
             ScoreliftError: for a scene without density.
         """
         check_guided(scene)
-        assert isinstance(scene, Volume)
-        field = scene.field
-        xyz = (2 * torch.rand(PLACES, 3, generator=generator) - 1).to(scene.device) * field.extent
+        assert isinstance(scene, Volume | Gaussians)
+        dense: Field | Gaussians = scene.field if isinstance(scene, Volume) else scene
+        extent, places = (dense.extent, PLACES) if isinstance(dense, Field) else (1.0, FEW)
+        xyz = (2 * torch.rand(places, 3, generator=generator) - 1).to(scene.device) * extent
         distance = self.at(xyz)
-        opacity = 1 - torch.exp(-STEP * field.density_at(xyz))
+        opacity = 1 - torch.exp(-STEP * dense.density_at(xyz))
         inside = (distance < 0).to(opacity).clamp(DOUBT, 1 - DOUBT)
         entropy = -opacity * inside.log() - (1 - opacity) * (1 - inside).log()
         return (entropy * (1 - torch.exp(-distance.square() / (2 * sigma**2)))).mean()
@@ -76,14 +77,14 @@ class Shape:
 
 def check_guided(scene: Scene | SceneConfig) -> None:
     """Raise for a scene that no guide can lead."""
-    if not isinstance(scene, Volume | NetworkConfig | VoxelConfig):
+    if not isinstance(scene, Volume | Gaussians | NetworkConfig | VoxelConfig | GaussianConfig):
         kind = type(scene).__name__.removesuffix("Config").lower()
-        raise bad("guide", expected="a stage whose scene is a field, which has density", got=f"a {kind}",
+        raise bad("guide", expected="a stage whose scene has density: a field, or Gaussians", got=f"a {kind}",
                   remedy="Guide the stage before.")  # fmt: skip
 
 
 def check_guide(stage: Stage) -> None:
-    """Raise for a stage's guide that is missing, no mesh, empty or not closed, or where the scene is no field."""
+    """Raise for a stage's guide that is missing, no mesh, empty or not closed, or where the scene has no density."""
     if stage.guide.path is not None:
         check_guided(stage.scene)
         read_mesh(stage.guide)

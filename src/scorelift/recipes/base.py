@@ -70,7 +70,7 @@ class Prompting:
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """A coarse mesh that tells a field where to be dense; the nearer to its surface, the less it insists.
+    """A coarse mesh that says where a scene is to be dense; the nearer to its surface, the less it insists.
 
     Ref: Latent-NeRF (Metzer et al. 2023), Section 3.2, "Sketch-Shape Guidance".
     """

@@ -1,15 +1,10 @@
 """What Gaussians are made of when they become a volume: density and colour on a grid of voxels.
 
-A splat of opacity a, seen from anywhere, is a cloud through whose middle a ray loses a of its light: the integral of
-its density along that ray is tau = -ln(1 - a), and the density's peak is tau / (sqrt(2 pi) s), s its size.
-
 Ref: DreamGaussian (Tang et al. 2023), Sec. 3.2, asks a field for its surface in the same way, block by block, and sums
 opacities where we sum what stops light, so that the volume looks as the Gaussians do.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
@@ -48,8 +43,7 @@ def densities(gaussians: Gaussians, resolution: int) -> tuple[Float[Tensor, "x y
 
     rows = gaussians.living()
     root, colour = gaussians.roots(rows).cpu(), gaussians.raw_colour[rows].sigmoid().cpu()
-    size = gaussians.log_scale[rows].mean(-1).exp().cpu()
-    peak = -torch.log1p(-gaussians.raw_opacity[rows].sigmoid().cpu()) / (math.sqrt(2 * math.pi) * size)
+    peak = gaussians.peaks(rows).cpu()
     sums = np.zeros((resolution, resolution, resolution, 4), np.float32)
     given = gaussians.place[rows].cpu(), torch.linalg.inv(root), REACH * root.norm(dim=-1), peak, colour
     deposit(*(t.contiguous().numpy() for t in given), sums)  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ Ref: Kerbl et al., "3D Gaussian splatting for real-time radiance field rendering
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +106,27 @@ class Gaussians(Scene):
     def roots(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 3 3"]:
         """L of covariances L L^T: rotations, their columns stretched."""
         return quaternion_matrix(self.rotation[rows]) * self.log_scale[rows].exp()[:, None, :]
+
+    def peaks(self, rows: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Densities at the centres of clouds that look like the splats.
+
+        A splat of opacity a, seen from anywhere, is a cloud through whose middle a ray loses a of its light: its
+        density along that ray sums to tau = -ln(1 - a), and its peak is tau / (sqrt(2 pi) s), s its size.
+        """
+        size = self.log_scale[rows].mean(-1).exp()
+        return -torch.log1p(-self.raw_opacity[rows].sigmoid()) / (math.sqrt(2 * math.pi) * size)
+
+    def density_at(self, xyz: Float[Tensor, "k 3"]) -> Float[Tensor, " k"]:
+        """Density of those clouds at points, all of them at each."""
+        rows = self.living()
+        inverse, (i, j) = torch.linalg.inv(self.roots(rows)), torch.triu_indices(3, 3, device=xyz.device)
+        precision, place = inverse.mT @ inverse, self.place[rows]
+        middle = (precision @ place[..., None])[..., 0]
+        # (x - p) P (x - p), written out, is one product of matrices
+        points = torch.cat([xyz[:, i] * xyz[:, j], xyz, torch.ones_like(xyz[:, :1])], 1)
+        twice = precision[:, i, j] * torch.where(i == j, 1, 2)
+        clouds = torch.cat([twice, -2 * middle, (place * middle).sum(1, keepdim=True)], 1)
+        return torch.exp(-0.5 * (points @ clouds.T).clamp_min(0)) @ self.peaks(rows)
 
     def render(
         self,
