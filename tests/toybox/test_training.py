@@ -5,8 +5,10 @@ import random
 import pytest
 import torch
 
+from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.files import load_state
+from scorelift.core.locks import alone
 from scorelift.priors.pyramid import UNetConfig
 from scorelift.priors.toybox import load_toybox
 from scorelift.priors.unet import TrunkConfig
@@ -259,3 +261,11 @@ def test_train_log_is_json_lines(folder, tmp_path):
     entry = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])
     assert entry["step"] == 50
     assert entry["stage"] == "text"
+
+
+def test_a_folder_in_which_a_training_runs_is_refused(folder, tmp_path, capsys):
+    out = tmp_path / "prior"
+    with alone(out):
+        assert main(["toybox", "train", "--pictures", str(folder), "--out", str(out), "--steps", "1"]) == 2
+    assert "out: expected a folder in which no other process works" in capsys.readouterr().err
+    assert not (out / "checkpoint.safetensors").exists()

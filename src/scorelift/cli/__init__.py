@@ -16,15 +16,8 @@ from .options import MODEL, Command, call, fill
 from .plan import plan
 from .runs import canvas, export, generate, recipes, render, sample
 from .studies import reproduce
-from .world import (
-    toybox_judge,
-    toybox_refiner,
-    toybox_render,
-    toybox_retriever,
-    toybox_show,
-    toybox_train,
-    toybox_words,
-)
+from .training import toybox_judge, toybox_refiner, toybox_retriever, toybox_train
+from .world import toybox_render, toybox_show, toybox_words
 from .yardstick import evaluate, evaluate_prefer, evaluate_prior
 
 COMMANDS: dict[str, Command] = {
