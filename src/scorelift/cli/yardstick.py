@@ -123,9 +123,11 @@ def evaluate_prior(
         check_out(out, ".json")
     result = measure(load_prior(prior), n=n, cfg_scale=cfg, steps=steps, seed=seed)
     truth = result["truth"]
-    print(f"{'':16}{'prior':>8}{'true pictures':>16}")
+    print(f"{'':16}{'prior':>8}{'95 % interval':>18}{'true pictures':>16}")
     for key in ("object", "colour", "view", "heldout_object", "heldout_colour"):
-        print(f"{key:16}{result[key]:>8.1%}{truth[key]:>16.1%}")
+        low, high = result["intervals"][key]
+        between = f"[{low:.1%}, {high:.1%}]"
+        print(f"{key:16}{result[key]:>8.1%}{between:>18}{truth[key]:>16.1%}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result)

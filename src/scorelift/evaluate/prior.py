@@ -22,6 +22,7 @@ from ..toybox.spec import FINISHES, Spec, Worn, draw, held_out, training_colours
 from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from ..toybox.views import View
+from .retrieval import interval
 
 _VIEW = {
     "front": View("front"), "left": View("left"), "right": View("right"), "back": View("back"),
@@ -88,19 +89,17 @@ def _turned(cameras: Any, azimuth_deg: float, generator: torch.Generator) -> Any
     return orbit(cameras.elevation_deg, torch.tensor([azimuth_deg % 360]), distance, cameras.fovy_deg)
 
 
-def marks(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> dict[str, float]:
-    """Share of pictures the judge reads as the prompt says; views only where they can be told apart."""
+def hits(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> dict[str, list[bool]]:
+    """Whether the judge reads each picture as the prompt says; views only where they can be told apart."""
     seen = judge_pictures(judge, pictures)
     pairs = list(zip(prompts, seen.object, seen.colour, seen.view, strict=True))
     views = [(view, got) for (spec, view), _, _, got in pairs if view == "overhead" or KINDS[spec.kind].has_front]
     result = {
-        "object": _mean([spec.kind == got for (spec, _), got, _, _ in pairs]),
-        "colour": _mean([spec.main_colour == got for (spec, _), _, got, _ in pairs]),
-        "view": _mean([view == got for view, got in views]),
+        "object": [spec.kind == got for (spec, _), got, _, _ in pairs],
+        "colour": [spec.main_colour == got for (spec, _), _, got, _ in pairs],
+        "view": [view == got for view, got in views],
     }
-    for name in VIEWS:
-        result[f"view_{name}"] = _mean([got == name for view, got in views if view == name])
-    return result
+    return result | {f"view_{name}": [got == name for view, got in views if view == name] for name in VIEWS}
 
 
 def _mean(hits: list[bool]) -> float:
@@ -112,6 +111,8 @@ def evaluate_prior(
 ) -> dict[str, Any]:
     """Marks of a prior on `n` prompts of the training split and `n` held-out ones, and of true pictures.
 
+    `intervals` has the 95 % interval, over prompts, of each of the prior's marks.
+
     Raises:
         ScoreliftError: if there is no judge, or `n` is not positive.
     """
@@ -120,16 +121,18 @@ def evaluate_prior(
     rng = random.Random(f"evaluate/{seed}")
     seen, unseen = draw_training_prompts(n, rng), draw_held_out_prompts(n, rng)
     generator = torch.Generator().manual_seed(seed)
-    result: dict[str, Any] = {}
+    found: dict[str, list[bool]] = {}
     truth: dict[str, float] = {}
     for prefix, prompts in (("", seen), ("heldout_", unseen)):
         captions = [say(spec, _VIEW[view]) for spec, view in prompts]
         pictures = draw_samples(prior, captions, cfg_scale=cfg_scale, steps=steps, seed=seed)
-        result |= {prefix + k: round(v, 4) for k, v in marks(judge, pictures, prompts).items()}
+        found |= {prefix + k: v for k, v in hits(judge, pictures, prompts).items()}
         true = true_pictures(prompts, generator)
-        truth |= {prefix + k: round(v, 4) for k, v in marks(judge, true, prompts).items()}
+        truth |= {prefix + k: round(_mean(v), 4) for k, v in hits(judge, true, prompts).items()}
+    result = {k: round(_mean(v), 4) for k, v in found.items()}
+    intervals = {k: [round(end, 4) for end in (interval(v)[1:] if v else (0.0, 1.0))] for k, v in found.items()}
     settings = {"n": n, "cfg_scale": cfg_scale, "steps": steps, "seed": seed, "prior": prior.name}
-    return {**result, "truth": truth, "settings": settings, "judge": about}
+    return {**result, "truth": truth, "intervals": intervals, "settings": settings, "judge": about}
 
 
 def judge_on_truth(judge: Judge, pictures: Pictures, n: int = 2000, seed: int = 11) -> dict[str, float]:
@@ -141,7 +144,7 @@ def judge_on_truth(judge: Judge, pictures: Pictures, n: int = 2000, seed: int = 
         target = labels(batch)
         with torch.no_grad():
             logits = judge(batch.pictures)
-        for name, hits in right.items():
+        for name, found in right.items():
             counted = target[name] >= 0
-            hits += (logits[name].argmax(-1) == target[name])[counted].tolist()
-    return {name: round(_mean(hits), 4) for name, hits in right.items()}
+            found += (logits[name].argmax(-1) == target[name])[counted].tolist()
+    return {name: round(_mean(found), 4) for name, found in right.items()}

@@ -57,10 +57,14 @@ def laplacian(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"]) -> Float[
 
 
 def consistency(
-    points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"], pairs: Int[Tensor, "e 2"], least: float
+    points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 3"], beside: Int[Tensor, "e 2"], least: float
 ) -> Float[Tensor, ""]:
-    """As `mesh_losses.normal_consistency_loss`; faces below `least` times the mean area are left out."""
-    return _Known.apply(points, _consistency, faces.contiguous().numpy(), pairs.contiguous().numpy(), least)
+    """As `mesh_losses.normal_consistency_loss`; faces below `least` times the mean area are left out.
+
+    Args:
+        beside: the faces beside each edge; the second is -1 where the mesh is open.
+    """
+    return _Known.apply(points, _consistency, faces.contiguous().numpy(), beside.contiguous().numpy(), least)
 
 
 @njit(cache=True, nogil=True)
@@ -146,8 +150,8 @@ def _laplacian(points, faces):
 
 
 @njit(cache=True, nogil=True)
-def _consistency(points, faces, pairs, least):
-    """Mean of 1 - cos between the normals of pairs of faces that are large enough, and its gradient."""
+def _consistency(points, faces, beside, least):
+    """Mean of 1 - cos between the normals of neighbours that are large enough, and its gradient."""
     normals, length = _areas(points, faces), np.empty(len(faces), points.dtype)
     mean = 0.0
     for f in range(len(faces)):
@@ -161,9 +165,9 @@ def _consistency(points, faces, pairs, least):
         else:
             length[f] = 0
     toward, value, count = np.zeros_like(normals), 0.0, 0  # toward: the sum of the normals next door
-    for n in range(len(pairs)):
-        one, other = pairs[n, 0], pairs[n, 1]
-        if length[one] > 0 and length[other] > 0:
+    for e in range(len(beside)):
+        one, other = beside[e, 0], beside[e, 1]
+        if other >= 0 and length[one] > 0 and length[other] > 0:
             count += 1
             cosine = 0.0
             for axis in range(3):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..kernels.triangles import FLAT, directions, face_areas, face_pairs, vertex_normals
+from ..kernels.triangles import FLAT, directions, edges_of, face_areas, face_pairs, vertex_normals
 
 __all__ = ["laplacian_loss", "normal_consistency_loss", "vertex_normals"]
 
@@ -47,7 +47,7 @@ def normal_consistency_loss(points: Float[Tensor, "p 3"], faces: Int[Tensor, "f 
     if points.device.type == "cpu":
         from ..kernels.smoothness_cpu import consistency
 
-        return consistency(points, faces, face_pairs(faces), FLAT)
+        return consistency(points, faces, edges_of(faces).faces, FLAT)
     return normal_consistency_reference(points, faces)
 
 
