@@ -18,6 +18,7 @@ from tiny import KINDS, noisy
 
 import elsewhere as second
 from elsewhere import AWAY, Wrapped, elsewhere
+from scorelift.core.camera_samplers import ring
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.noise import Trajectory, annealed
@@ -62,7 +63,7 @@ def asked(prior, device="cpu"):
     z, noise = noisy(prior, level)
     condition = prior.encode_prompts(["a duck"] * prior.views)
     if prior.views > 1:
-        condition = condition.told(torch.eye(4)[:3].flatten().expand(4, 12).to(device))
+        condition = prior.seen(condition, ring(4))
     z = z.to(device).requires_grad_()
     x0 = prior.predict_x0(level.add_noise(z, noise.to(device)), level, condition)
     x0.square().sum().backward()

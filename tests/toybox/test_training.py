@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import random
+import shutil
 
 import pytest
 import torch
@@ -13,12 +14,14 @@ from scorelift.priors.pyramid import UNetConfig
 from scorelift.priors.toybox import load_toybox
 from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.data import Pictures, render_shard
+from scorelift.toybox.grammar import parse
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
 from scorelift.toybox.release import release, toybox_view_words
 from scorelift.toybox.spec import is_held_out
 from scorelift.toybox.toys import KINDS
 from scorelift.toybox.train import (
+    TODAYS,
     TrainConfig,
     Trainer,
     base_loss,
@@ -26,7 +29,7 @@ from scorelift.toybox.train import (
     learn_tokenizer,
     sketch_loss,
 )
-from scorelift.toybox.views import quadrant
+from scorelift.toybox.views import View, quadrant
 
 CONFIG = TrainConfig(
     text_pictures=16, base_pictures=24, detail_pictures=8, text_batch=8, base_batch=8, detail_batch=4, warmup_steps=2
@@ -72,6 +75,43 @@ def test_shards_are_reproducible_and_kept(folder, tmp_path):
     assert path.read_bytes() == (folder / path.name).read_bytes()
     before = path.stat().st_mtime_ns
     assert render_shard(tmp_path, 0, seed=6, pictures=48).stat().st_mtime_ns == before
+
+
+def test_mirrored_pictures_come_with_mirrored_cameras(folder):
+    batch = Pictures(folder).draw(60, random.Random(4))
+    pose = batch.cameras[:, :12].unflatten(1, (3, 4))
+    azimuth = torch.rad2deg(torch.atan2(pose[:, 1, 3], pose[:, 0, 3]))
+    gap = (azimuth - batch.azimuth_deg + 180) % 360 - 180
+    assert gap.abs()[batch.elevation_deg < 50].max() < 12  # the camera stands around a target beside the origin
+    torch.testing.assert_close(torch.linalg.det(pose[..., :3]), torch.ones(60), atol=1e-3, rtol=0)
+
+
+def test_captions_that_do_not_say_the_view(folder):
+    batch = Pictures(folder).draw(40, random.Random(5))
+    assert all(parse(text).view == View() for text in batch.unsaid)
+    assert [parse(text).spec.kind for text in batch.unsaid] == [spec.kind for spec in batch.specs]
+
+
+def test_cameras_are_told_in_place_of_most_views(folder, tmp_path):
+    trainer = Trainer(CONFIG, Pictures(folder), tmp_path, network=dataclasses.replace(SMALL, sight=True))
+    batch = Pictures(folder).draw(200, random.Random(6))
+    heard = trainer.hear(batch, random.Random(7), always=True)
+    said = [trainer.tokenizer.encode(text) for text in batch.unsaid]
+    bare = torch.tensor([heard.ids[i, : len(ids)].tolist() == ids for i, ids in enumerate(said)])
+    assert 0.35 < heard.told.float().mean() < 0.65
+    assert 0.55 < bare[heard.told].float().mean() < 0.9
+    assert bare[~heard.told].float().mean() < 0.3  # some captions say nothing of the view anyhow
+    dropped = trainer.hear(batch, random.Random(7)).ids[:, 1] == 0
+    assert 0.03 < dropped.float().mean() < 0.2
+
+
+def test_shards_of_an_earlier_version_are_refused(folder, tmp_path):
+    for path in folder.glob("shard-00000.*"):
+        shutil.copy(path, tmp_path)
+    entries = json.loads((tmp_path / "shard-00000.json").read_text())
+    (tmp_path / "shard-00000.json").write_text(json.dumps([entry[:7] for entry in entries]))
+    with pytest.raises(ScoreliftError, match="say nothing of their cameras"):
+        Pictures(tmp_path)
 
 
 def test_no_pictures(tmp_path):
@@ -139,13 +179,16 @@ def test_training_goes_on_from_weights(folder, tmp_path, fresh):
     network = SMALL if fresh else None
     more = Trainer(config, Pictures(folder), tmp_path / "more", network=network, start=start, fresh_unet=fresh)
     assert more.tokenizer.pieces == start.tokenizer.pieces
+    anew = ("base.trunk.",) if fresh else ("base.sketch.",)  # wider today
     for name, tensor in start.net.state_dict().items():
-        if not (fresh and name.startswith("base.trunk.")):
+        if not name.startswith(anew):
             assert torch.equal(more.net.state_dict()[name], tensor)
     assert bool(more.net.base.trunk.out.weight.any()) is not fresh
     list(more.run())
     release(more.checkpoint, tmp_path / "more.safetensors")
-    assert load_toybox(tmp_path / "more.safetensors").net.config == SMALL
+    again = load_toybox(tmp_path / "more.safetensors")
+    assert again.net.config == (SMALL if fresh else dataclasses.replace(SMALL, **TODAYS))
+    assert again.sighted is not fresh
 
 
 @pytest.mark.parametrize("stage", ["text", "base", "detail"])
@@ -159,16 +202,16 @@ def test_training_lowers_the_loss(folder, tmp_path, stage):
     size = {"text": 16, "base": 32, "detail": 64}[stage]
     batch = Pictures(folder).draw(48, random.Random(1), size=size)
     x0 = batch.pictures * 2 - 1
-    ids = trainer.tokenizer.batch(batch.captions)
+    heard = trainer.hear(batch, random.Random(2), always=True)
     sigma_ve, noise = torch.linspace(-3, 2, 48).exp(), torch.randn(x0.shape)
 
     def loss():
         with torch.no_grad():
             if stage == "text":
-                return float(sketch_loss(trainer.net, batch.cutouts, ids))
+                return float(sketch_loss(trainer.net, batch.cutouts, heard))
             if stage == "base":
-                return float(base_loss(trainer.net, x0, ids, sigma_ve, noise))
-            return float(detail_loss(trainer.net, trainer.average, x0, ids, sigma_ve, noise))
+                return float(base_loss(trainer.net, x0, heard, sigma_ve, noise))
+            return float(detail_loss(trainer.net, trainer.average, x0, heard, sigma_ve, noise))
 
     while config.locate(trainer.step)[0].name != stage:
         trainer.one_step()

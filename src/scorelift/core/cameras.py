@@ -46,6 +46,11 @@ class Cameras:
         """Camera centres in the world."""
         return self.c2w[:, :3, 3]
 
+    @property
+    def numbers(self) -> Float[Tensor, "b 13"]:
+        """What a network is told of each: the upper three rows of its pose, and its field of view in degrees."""
+        return torch.cat([self.c2w[:, :3].flatten(1), self.fovy_deg[:, None]], 1)
+
     def to(self, device: torch.device | str) -> Cameras:
         return Cameras(*(t.to(device) for t in (self.c2w, self.fovy_deg, self.elevation_deg, self.azimuth_deg)))
 

@@ -2,8 +2,9 @@
 
 Ref: DreamFusion Sec. 3.2: "overhead view" above 60 degrees, else front, side or back by azimuth; the nearest phrase or
 two interpolated. "bare" are the paper's own four (front, side, back, overhead) even where the prior knows finer ones.
-SJC App. A3 says them before the prompt, and "overhead" from 30 degrees on. A prior of several views is told the cameras
-themselves, and no phrases (as MVDream's authors do), with and without the prompt.
+SJC App. A3 says them before the prompt, and "overhead" from 30 degrees on. "camera" tells the camera itself, and no
+phrase, to a prior that can be told it, and says the nearest phrase to others. A prior of several views is always told
+the cameras, with and without the prompt (as MVDream's authors do).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..core.errors import bad
 from ..priors.base import Condition, Prior, ViewWords
 from .base import Terms
 
-Choice = Literal["nearest", "interpolated", "bare", "none"]
+Choice = Literal["camera", "nearest", "interpolated", "bare", "none"]
 Place = Literal["after", "before"]
 
 
@@ -33,12 +34,14 @@ class ViewPrompts:
         self.words: ViewWords = ViewWords() if choice == "bare" else prior.view_words
         if overhead_deg is not None:
             self.words = replace(self.words, overhead_deg=overhead_deg)
-        self.choice, self.prompt, self.prior = "none" if prior.views > 1 else choice, prompt, prior
+        seen = prior.views > 1 or (choice == "camera" and prior.sighted)
+        self.choice: Choice = "camera" if seen else "nearest" if choice == "camera" else choice
+        self.prompt, self.prior = prompt, prior
         phrases: dict[str, int] = {}
         for azimuth in range(len(self.words.azimuths)):
             for elevation in (0.0, self.words.low_deg - 1, self.words.low_deg + 1, self.words.high_deg + 1, 90.0):
                 phrases.setdefault(self.words.phrase(azimuth, elevation), len(phrases) + 2)
-        if self.choice == "none":
+        if self.choice in ("camera", "none"):
             phrases = {}
         self.row = phrases
         said = [f"{prompt}, {phrase}" if place == "after" else f"{phrase} of {prompt}" for phrase in phrases]
@@ -53,10 +56,12 @@ class ViewPrompts:
         n = len(cameras)
         plain, uncond = self.encoded.pick([1] * n), self.prior.unwanted(self.encoded.pick([0] * n))
         pose = cameras.c2w[:, :3].flatten(1)
-        if self.prior.views > 1:
-            check_groups(cameras, self.prior)
-            plain = plain.told(pose)
-            return Terms(plain, plain, uncond.told(pose), prompt=self.prompt, pose=pose)
+        if self.choice == "camera":
+            full = self.prior.seen(plain, cameras)
+            if self.prior.views > 1:
+                check_groups(cameras, self.prior)
+                plain, uncond = full, self.prior.seen(uncond, cameras)
+            return Terms(full, plain, uncond, prompt=self.prompt, pose=pose)
         if self.choice == "none":
             return Terms(plain, plain, uncond, prompt=self.prompt, pose=pose)
         opposed = self._opposed(cameras)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..core.cameras import Cameras
 from ..core.diffusion import Level, NoiseSchedule
 from ..core.errors import ScoreliftError, bad, check_prompt
 from .adapters import Anatomy
@@ -39,10 +40,6 @@ class Condition:
             return (w.to(t.dtype) @ t.flatten(1)).reshape(-1, *t.shape[1:])
 
         return Condition({name: combine(t) for name, t in self.tensors.items()})
-
-    def told(self, pose: Float[Tensor, "b 12"]) -> Condition:
-        """The rows with the cameras they are seen from, for priors of several views."""
-        return Condition({**self.tensors, "pose": pose.to(next(iter(self.tensors.values())).device)})
 
     @staticmethod
     def cat(conditions: Sequence[Condition]) -> Condition:
@@ -111,6 +108,8 @@ class Prior(ABC):
     view_words: ViewWords = ViewWords()
     views: int = 1
     "Pictures it sees together: rows of a batch come in groups of so many, of cameras evenly around one object."
+    sighted: bool = False
+    "Whether it can be told the camera itself (`seen`)."
     guidance: float | None = None
     "Scale of score distillation in its public implementations, where it is the prior's own; recipes keep theirs."
     resting: int = 0
@@ -127,6 +126,10 @@ class Prior(ABC):
         Raises:
             ScoreliftError: for a prompt the model cannot read.
         """
+
+    def seen(self, condition: Condition, cameras: Cameras) -> Condition:
+        """Encoded prompts seen from cameras, one a row, for a prior that is `sighted`."""
+        raise ScoreliftError(f"cameras: {self.name} cannot be told them; say the view in words.")
 
     def unwanted(self, condition: Condition) -> Condition:
         """Encoded prompts as guidance leads away from them; some models are told so."""

@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .sight import Sight
 from .text import SKETCH_SIZE, Sketch, TextEncoder
 from .unet import Denoiser, TextFeatures, Trunk, TrunkConfig, skip_and_scales
 
@@ -31,6 +32,10 @@ class UNetConfig:
     text_layers: int = 3
     block: int = 2
     "Pixels of a side of what the U-Net takes as one place: 1 or 2."
+    sight: bool = False
+    "Whether it can be told the camera itself."
+    sketch: int = 224
+    "Width of what sketches the picture."
     base: TrunkConfig = TrunkConfig()
     detail: TrunkConfig = TrunkConfig(
         widths=(32, 64),
@@ -51,12 +56,24 @@ class UNet(nn.Module):
         self.config, self.block = config.base, config.block
         dim, inside = config.base.text_dim, 3 * config.block**2
         self.text = TextEncoder(config.vocabulary, dim, config.text_layers, dim // config.base.head)
-        self.sketch = Sketch(dim)
+        self.sight = Sight(dim) if config.sight else None
+        self.sketch = Sketch(dim, config.sketch)
         self.trunk = Trunk(config.base, inputs=inside + 4, outputs=inside)
 
     def read(self, ids: Tensor) -> TextFeatures:
         """Features of padded token ids (b, length)."""
         return TextFeatures(*self.text(ids))
+
+    def see(
+        self, text: TextFeatures, camera: Float[Tensor, "b 13"], told: Bool[Tensor, " b"] | None = None
+    ) -> TextFeatures:
+        """Prompts seen from cameras (`Cameras.numbers`): other pooled features and one more token, where `told`."""
+        assert self.sight is not None
+        pooled = self.sight(text.pooled, camera)
+        told = torch.ones(len(pooled), dtype=torch.bool, device=pooled.device) if told is None else told
+        tokens = torch.cat([text.tokens, pooled[:, None]], 1)
+        padding = torch.cat([text.padding, ~told[:, None]], 1)
+        return TextFeatures(tokens, torch.where(told[:, None], pooled, text.pooled), padding)
 
     def forward(self, y: Float[Tensor, "b 3 h w"], sigma_ve: Float[Tensor, " b"], text: TextFeatures) -> Tensor:
         skip, c_in, c_out = skip_and_scales(sigma_ve, self.config.sigma_data, y)

@@ -58,7 +58,7 @@ def sample(
     condition = guidance.terms[0][0]
     asked = len(condition)
     if prior.views > 1:
-        guidance = seen_around(guidance, prior.views)
+        guidance = seen_around(prior, guidance)
         condition = guidance.terms[0][0]
     device = next(iter(condition.tensors.values())).device
     shape = (len(condition), prior.channels, side, side)
@@ -73,9 +73,12 @@ def sample(
     return y[:asked]
 
 
-def seen_around(guidance: Guidance, views: int) -> Guidance:
-    """The guidance with a camera for each row, `views` around one object after the other; the last group made whole."""
+def seen_around(prior: Prior, guidance: Guidance) -> Guidance:
+    """The guidance with a camera for each row, a prior's `views` around one object after the other, the last group made
+    whole."""
+    views = prior.views
     asked = len(guidance.terms[0][0])
     rows = torch.arange(-(-asked // views) * views).clamp_max(asked - 1)
-    pose = ring(views).c2w[:, :3].flatten(1).repeat(len(rows) // views, 1)
-    return Guidance(tuple((condition.pick(rows).told(pose), weight) for condition, weight in guidance.terms))
+    cameras = ring(views)[torch.arange(views).repeat(len(rows) // views)]
+    terms = ((prior.seen(condition.pick(rows), cameras), weight) for condition, weight in guidance.terms)
+    return Guidance(tuple(terms))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.cameras import Cameras
 from ..core.config import from_json
 from ..core.diffusion import Cosine, Level
 from ..core.errors import ScoreliftError, bad
@@ -25,6 +26,15 @@ from .unet import Denoiser, TextFeatures, TrunkConfig, channels_last
 
 WEIGHTS = "toybox.safetensors"
 FORMAT = "scorelift-toybox-2"
+
+
+def _condition(text: TextFeatures) -> Condition:
+    return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
+
+
+def _features(condition: Condition) -> TextFeatures:
+    t = condition.tensors
+    return TextFeatures(t["tokens"], t["pooled"], t["padding"])
 
 
 class ToyPrior(Prior):
@@ -69,15 +79,13 @@ class ToyPrior(Prior):
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         for prompt in prompts:
             self.check_prompt(prompt)
-        text = self.net.read(self.tokenizer.batch(prompts).to(self.device))
-        return Condition({"tokens": text.tokens, "pooled": text.pooled, "padding": text.padding})
+        return _condition(self.net.read(self.tokenizer.batch(prompts).to(self.device)))
 
     def predict_x0(self, z_t: Tensor, level: Level, condition: Condition) -> Tensor:
         self.check_size(*z_t.shape[-2:])
-        t = condition.tensors
-        text = TextFeatures(t["tokens"], t["pooled"], t["padding"])
+        text = _features(condition)
         y = z_t / level.alpha_t.to(z_t).view(-1, 1, 1, 1)
-        own = t["pooled"]  # of the network's precision, whatever z comes in
+        own = text.pooled  # of the network's precision, whatever z comes in
         return self.net(y.to(own.dtype), level.sigma_ve.to(own), text).to(z_t.dtype)
 
 
@@ -88,6 +96,16 @@ class ToyboxPrior(ToyPrior):
     sizes = (64, 32)
     sigma_range = (0.02, 80.0)
     net: Pyramid
+
+    def __init__(self, net: Pyramid, tokenizer: Tokenizer, known_words: Sequence[str], view_words: ViewWords) -> None:
+        super().__init__(net, tokenizer, known_words, view_words)
+        self.sighted = net.config.sight
+
+    @torch.no_grad()
+    def seen(self, condition: Condition, cameras: Cameras) -> Condition:
+        if not self.sighted:
+            return super().seen(condition, cameras)
+        return _condition(self.net.base.see(_features(condition), cameras.numbers.to(self.device)))
 
     def check_size(self, height: int, width: int) -> None:
         if height != width or height not in self.sizes:

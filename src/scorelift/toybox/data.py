@@ -35,6 +35,8 @@ BATCH = 32
 SHARD = 8192
 CROP_SHARD = 2048
 ZOOMED = 0.15
+MIRROR = (-1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1)
+"Signs by which `Cameras.numbers` change when picture and world are mirrored left to right."
 
 
 SNAPSHOT = OrbitSampler(even=False)
@@ -72,9 +74,10 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
         traced = render_layers(solid, cameras, lights, size, textureless=textureless, window=window)
         layers[start : start + count] = (traced * 255).round().byte().numpy()
         corners = [[]] * count if window is None else torch.stack([window.row, window.column], 1).tolist()
-        angles = zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), corners, strict=True)
-        for elevation, azimuth, corner in angles:
-            entries.append([kind, worn, support, finish, zoomed, round(elevation, 3), round(azimuth, 3), *corner])
+        angles = zip(cameras.elevation_deg.tolist(), cameras.azimuth_deg.tolist(), strict=True)
+        for (elevation, azimuth), numbers, corner in zip(angles, cameras.numbers.tolist(), corners, strict=True):
+            seen = [round(elevation, 3), round(azimuth, 3), [round(number, 4) for number in numbers]]
+            entries.append([kind, worn, support, finish, zoomed, *seen, *corner])
         if on_batch is not None:
             on_batch(count)
     write_bytes(path.with_suffix(".json"), json.dumps(entries).encode())
@@ -95,8 +98,12 @@ class Batch:
     views: list[View]
     elevation_deg: Float[Tensor, " b"]
     azimuth_deg: Float[Tensor, " b"]
+    cameras: Float[Tensor, "b 13"]
+    "`Cameras.numbers`."
     zoomed: list[bool]
     captions: list[str]
+    unsaid: list[str]
+    "Captions of the same that do not say the view."
 
 
 class Pictures:
@@ -109,6 +116,9 @@ class Pictures:
             raise ScoreliftError(f"pictures: no shards in {folder}. Trace them with `scorelift toybox render`.")
         self.layers = [np.load(path, mmap_mode="r") for path in self.paths]
         self.entries = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in self.paths]
+        if any(len(entries[0]) in (7, 9) for entries in self.entries):
+            raise ScoreliftError(f"pictures: shards in {folder} say nothing of their cameras (an earlier version's). "
+                                 "Trace them again with `scorelift toybox render`.")  # fmt: skip
         self.offsets = np.cumsum([0, *(len(layer) for layer in self.layers)])
         self.size = self.layers[0].shape[-1]
 
@@ -118,15 +128,16 @@ class Pictures:
     def draw(self, n: int, rng: random.Random, *, size: int | None = None, train: bool = True) -> Batch:
         """`n` random pictures, freshly coloured, captioned, half of them mirrored; `size` is theirs or a divisor."""
         generator = torch.Generator().manual_seed(rng.getrandbits(48))
-        layers, specs, views, angles, zooms, captions, corners = [], [], [], [], [], [], []
+        layers, specs, views, angles, cameras, zooms, captions, unsaid, corners = ([] for _ in range(9))
         for _ in range(n):
             shard = rng.randrange(len(self))
             which = int(np.searchsorted(self.offsets, shard, side="right")) - 1
             row = shard - int(self.offsets[which])
-            kind, worn, support, finish, zoomed, elevation, azimuth, *corner = self.entries[which][row]
+            kind, worn, support, finish, zoomed, elevation, azimuth, camera, *corner = self.entries[which][row]
             picture = self.layers[which][row]
             if KINDS[kind].symmetric and rng.random() < 0.5:
                 picture, azimuth = picture[..., ::-1], -azimuth % 360
+                camera = [sign * number for sign, number in zip(MIRROR, camera, strict=True)]
                 corner = [corner[0], WHOLE - CROP - corner[1]] if corner else []
             spec = Spec(kind, finish=finish, worn=tuple(Worn(w) for w in worn), support=support)
             spec = draw_colours(rng, spec, train=train)
@@ -135,9 +146,11 @@ class Pictures:
             specs.append(spec)
             views.append(view)
             angles.append((elevation, azimuth))
+            cameras.append(camera)
             zooms.append(zoomed)
             corners.append(tuple(corner))
             captions.append(say(spec, view, rng, zoomed=zoomed))
+            unsaid.append(say(spec, None, rng, zoomed=zoomed))
         stacked = torch.stack(layers).float().div_(255)
         shrink = self.size // (size or self.size)
         if shrink > 1:
@@ -153,4 +166,5 @@ class Pictures:
             backdrops = BackdropSampler().draw(n, stacked.shape[-1], generator)
         pictures = (bare + (1 - stacked[:, -1:]) * backdrops).clamp(0, 1)
         elevation_deg, azimuth_deg = torch.tensor(angles).unbind(-1)
-        return Batch(pictures, cutouts, specs, views, elevation_deg, azimuth_deg, zooms, captions)
+        numbers = torch.tensor(cameras)
+        return Batch(pictures, cutouts, specs, views, elevation_deg, azimuth_deg, numbers, zooms, captions, unsaid)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..priors.pyramid import Pyramid, UNetConfig, double, halve
 from ..priors.text import SKETCH_SIZE, Tokenizer
 from ..priors.toybox import ToyboxPrior
-from ..priors.unet import TrunkConfig
-from .data import Pictures
+from ..priors.unet import TextFeatures, TrunkConfig
+from .data import Batch, Pictures
 from .grammar import say
 from .muon import Muon, split_parameters
 from .spec import draw
@@ -48,6 +48,10 @@ class TrainConfig(Plan):
     detail_noise_mean: float = -0.7
     "The same at 64 x 64: where detail is."
     noise_std: float = 1.4
+    told: float = 0.5
+    "Share of pictures whose camera is told ..."
+    unsaid: float = 0.7
+    "... and share of those whose caption leaves the view out."
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -79,25 +83,42 @@ def todays_network(vocabulary: int) -> UNetConfig:
         self_attention=(False, False, False, True),
         cross_attention=(False, False, True, True),
     )
-    return UNetConfig(vocabulary=vocabulary, block=1, base=base)
+    return UNetConfig(vocabulary=vocabulary, block=1, base=base, **TODAYS)
 
 
-def sketch_loss(net: Pyramid, cutouts: Float[Tensor, "b 4 16 16"], ids: Tensor) -> Tensor:
+TODAYS: dict[str, Any] = {"sight": True, "sketch": 512}
+"What a training gives a network that has it not."
+
+
+class Heard(NamedTuple):
+    """What a network hears of a batch: captions, and the cameras of some of its pictures."""
+
+    ids: Int[Tensor, "b length"]
+    cameras: Float[Tensor, "b 13"]
+    told: Bool[Tensor, " b"]
+
+    def by(self, net: Pyramid) -> TextFeatures:
+        """As a network reads it."""
+        text = net.read(self.ids)
+        return net.base.see(text, self.cameras, self.told) if net.config.sight else text
+
+
+def sketch_loss(net: Pyramid, cutouts: Float[Tensor, "b 4 16 16"], heard: Heard) -> Tensor:
     """Of text encoder and sketch: mean squared error to the pictures without background."""
-    return (net.base.sketch(net.read(ids).pooled) - cutouts).square().mean()
+    return (net.base.sketch(heard.by(net).pooled) - cutouts).square().mean()
 
 
-def base_loss(net: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+def base_loss(net: Pyramid, x0: Tensor, heard: Heard, sigma_ve: Tensor, noise: Tensor) -> Tensor:
     """Of the U-Net, on pictures (b, 3, 32, 32) in [-1, 1]."""
     y = x0 + sigma_ve[:, None, None, None] * noise
-    return weighted_error(net.base(y, sigma_ve, net.read(ids)), x0, sigma_ve, net.config.base.sigma_data)
+    return weighted_error(net.base(y, sigma_ve, heard.by(net)), x0, sigma_ve, net.config.base.sigma_data)
 
 
-def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, ids: Tensor, sigma_ve: Tensor, noise: Tensor) -> Tensor:
+def detail_loss(net: Pyramid, fixed: Pyramid, x0: Tensor, heard: Heard, sigma_ve: Tensor, noise: Tensor) -> Tensor:
     """Of the detail network, on pictures (b, 3, 64, 64) in [-1, 1], given the fixed U-Net's answer to them halved."""
     y = x0 + sigma_ve[:, None, None, None] * noise
     with torch.no_grad():
-        text = fixed.read(ids)
+        text = heard.by(fixed)
         coarse = fixed.base(halve(y), sigma_ve / 2, text)
     detail = net.add_detail(y, coarse, sigma_ve, text)
     return weighted_error(detail, x0 - double(halve(x0)), sigma_ve, net.config.detail.sigma_data)
@@ -116,38 +137,50 @@ class Trainer(Training):
         tokenizer = start.tokenizer if start else learn_tokenizer()
         torch.manual_seed(config.seed)
         if start and not fresh_unet:
-            network = start.net.config
+            network = replace(start.net.config, **TODAYS)
         net = Pyramid(network or todays_network(len(tokenizer)))
         if start:
-            taken = start.net.state_dict()
+            own = net.state_dict()
+            taken = {name: value for name, value in start.net.state_dict().items() if value.shape == own[name].shape}
             if fresh_unet:
                 taken = {name: value for name, value in taken.items() if not name.startswith("base.trunk.")}
-            net.load_state_dict({**net.state_dict(), **taken})
+            net.load_state_dict({**own, **taken})
+        self.understood = start is not None and not fresh_unet  # the U-Net has learned to read this text encoder
         super().__init__(config, net, tokenizer, pictures, out, device=device)
 
     def make_optimizer(self, stage: StageName) -> Muon:
         base, detail = self.net.base, self.net.detail
-        reading: list[nn.Module] = [base.text, base.sketch]
-        words: list[object] = [base.text.token, base.text.place, base.sketch.out]
+        sight = [] if base.sight is None else [base.sight]
+        reading: list[nn.Module] = [base.text, base.sketch, *sight]
+        words: list[object] = [base.text.token, base.text.place, base.sketch.out, *(s.camera for s in sight)]
         choices: dict[StageName, tuple[list[Any], list[object]]] = {
-            "text": (reading, words),
+            "text": (reading[self.understood :], words),
             "base": ([*reading, base.trunk], [*words, *base.trunk.edge]),
             "detail": ([detail], [*detail.edge]),
         }
         parts, edge = choices[stage]
+        base.text.requires_grad_(stage != "text" or not self.understood)
         return Muon(split_parameters(nn.ModuleList(parts), edge=edge, muon_rate=0.0, adam_rate=0.0))
+
+    def hear(self, batch: Batch, rng: random.Random, *, always: bool = False) -> Heard:
+        """A batch's captions, some left out unless `always`, and some of its cameras, mostly in place of view words."""
+        config, said = self.config, []
+        told = [self.net.config.sight and rng.random() < config.told for _ in batch.captions]
+        for caption, unsaid, seen in zip(batch.captions, batch.unsaid, told, strict=True):
+            said.append(unsaid if seen and rng.random() < config.unsaid else caption)
+        ids = self.tokenizer.batch(said).to(self.device) if always else self.tokens(said, rng)
+        return Heard(ids, batch.cameras.to(self.device), torch.tensor(told, device=self.device))
 
     def loss(self, stage: Stage, rng: random.Random, generator: torch.Generator) -> Tensor:
         config = self.config
         batch = self.pictures.draw(stage.batch, rng, size=stage.size)
+        heard = self.hear(batch, rng, always=stage.name == "text")
         if stage.name == "text":
-            ids = self.tokenizer.batch(batch.captions).to(self.device)
-            return sketch_loss(self.net, batch.cutouts.to(self.device), ids)
-        ids = self.tokens(batch.captions, rng)
+            return sketch_loss(self.net, batch.cutouts.to(self.device), heard)
         noise_mean, noise_std = getattr(config, f"{stage.name}_noise_mean"), config.noise_std
         sigma_ve = (noise_mean + noise_std * torch.randn(stage.batch, generator=generator)).exp().to(self.device)
         noise = torch.randn(batch.pictures.shape, generator=generator).to(self.device)
         x0 = batch.pictures.to(self.device) * 2 - 1
         if stage.name == "base":
-            return base_loss(self.net, x0, ids, sigma_ve, noise)
-        return detail_loss(self.net, self.average, x0, ids, sigma_ve, noise)
+            return base_loss(self.net, x0, heard, sigma_ve, noise)
+        return detail_loss(self.net, self.average, x0, heard, sigma_ve, noise)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.cameras import Cameras
 from ...core.diffusion import Flow, Level
 from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
@@ -78,6 +79,15 @@ class DiffusersPrior(Prior):
 
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         return Condition({name: t.to(self.device) for name, t in self.prompts.encode(list(prompts)).items()})
+
+    @property
+    def sighted(self) -> bool:  # type: ignore[override]
+        return self.views > 1
+
+    def seen(self, condition: Condition, cameras: Cameras) -> Condition:
+        if not self.sighted:
+            return super().seen(condition, cameras)
+        return Condition({**condition.tensors, "pose": cameras.c2w[:, :3].flatten(1).to(self.device)})
 
     def unwanted(self, condition: Condition) -> Condition:
         return Condition(self.family.unwanted(condition.tensors))
