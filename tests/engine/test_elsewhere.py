@@ -105,6 +105,17 @@ def test_a_guided_run(tmp_path, monkeypatch):
     assert run.read_log()[0]["penalty"] > 1
 
 
+def test_a_painted_mesh(tmp_path, monkeypatch):
+    monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
+    trimesh.creation.icosphere().export(tmp_path / "ball.glb")
+    recipe = find_recipe("paint")
+    scene = replace(recipe.colours.scene, mesh=str(tmp_path / "ball.glb"), paint=thin(recipe.colours.scene.paint))
+    recipe = replace(recipe, colours=replace(recipe.colours.lasting(1), scene=scene), finish=TINY)
+    with elsewhere():
+        run = generate("a red mushroom", recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert (run.path / "asset.glb").exists()
+
+
 def test_samples(tmp_path, monkeypatch):
     monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
     with elsewhere():

@@ -221,10 +221,8 @@ def test_a_mesh_that_has_changed_is_told_when_the_run_goes_on(balls, tmp_path, m
     words = ["generate", "a duck", "--recipe", "latentnerf", "--out", str(tmp_path / "r"), "--resume", "--quiet"]
     assert main([*words, "--until", "latent"]) == 2
     told = capsys.readouterr().err
-    assert (
-        f"latent.guide.path: expected the mesh with which the run in {tmp_path / 'r'} was begun, got '{balls}, " in told
-    )
-    assert told.endswith("which is another now'. Put the old one back, or choose another --out.\n")
+    assert f"latent.guide.path: expected the mesh with which the run in {tmp_path / 'r'} was begun, got " in told
+    assert told.endswith("'another now'. Put the old one back, or choose another --out.\n")
     assert (tmp_path / "r" / "config.json").read_bytes() == config
     balls.write_bytes(mesh)
     assert main([*words, "--until", "latent"]) == 0
@@ -232,9 +230,9 @@ def test_a_mesh_that_has_changed_is_told_when_the_run_goes_on(balls, tmp_path, m
 
 def test_hashes_of_meshes(balls, tmp_path):
     def found(path):
-        return guides.guide_hashes(tiny(path))["latent"]
+        return guides.mesh_hashes(tiny(path))["latent.guide.path"]
 
-    assert guides.guide_hashes(find_recipe("latentnerf")) == {}
+    assert guides.mesh_hashes(find_recipe("latentnerf")) == {}
     first = found(balls)
     assert first == found(balls)
     sphere(0.3).export(balls)
@@ -252,12 +250,20 @@ def test_guides_of_later_stages_are_kept_when_those_are_asked_for(tmp_path):
     recipe = tiny(tmp_path / "a.glb")
     both = replace(recipe, refine=replace(recipe.refine, guide=Guide(path="b.glb")))
     run = scorelift.engine.run.Run.create(tmp_path / "r", "a duck", both)
-    for hashes in ({"latent": "1"}, {"latent": "1", "refine": "2"}, {"refine": "2"}):
-        run.keep_guides(hashes)
+    first, second = "latent.guide.path", "refine.guide.path"
+    for hashes in ({first: "1"}, {first: "1", second: "2"}, {second: "2"}):
+        run.keep_meshes(hashes)
     run = scorelift.engine.run.Run.open(run.path)
-    assert run.config["guides"] == {"latent": "1", "refine": "2"}
-    with pytest.raises(ScoreliftError, match=r"refine\.guide\.path: .* got 'b\.glb, which is another now'"):
-        run.keep_guides({"latent": "1", "refine": "3"})
+    assert run.config["meshes"] == {first: "1", second: "2"}
+    with pytest.raises(ScoreliftError, match=r"refine\.guide\.path: .* got 'another now'"):
+        run.keep_meshes({first: "1", second: "3"})
+
+
+def test_runs_of_an_earlier_version_know_their_guides(tmp_path):
+    run = scorelift.engine.run.Run.create(tmp_path / "r", "a duck", tiny(tmp_path / "a.glb"))
+    run = scorelift.engine.run.Run(run.path, {**run.config, "guides": {"latent": "1"}})
+    with pytest.raises(ScoreliftError, match=r"latent\.guide\.path: .* got 'another now'"):
+        run.keep_meshes({"latent.guide.path": "2"})
 
 
 def test_parts_of_the_views_are_guided_as_the_whole(balls):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from scorelift.export.gltf import TO_GLTF
+from scorelift.core.axes import TO_GLTF
 from scorelift.export.splats import C0, PROPERTIES, to_splats
 from scorelift.scenes import GaussianConfig, Gaussians
 from scorelift.scenes.projection import quaternion_matrix

@@ -7,8 +7,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from scorelift.cli import main
+from scorelift.core.axes import TO_GLTF
 from scorelift.engine.results import final_scene
-from scorelift.export.gltf import TO_GLTF
 from scorelift.export.shots import MODES, Shot
 from scorelift.scenes.projection import quaternion_matrix
 from scorelift.studio.views import View, camera_of, frame, window

@@ -14,7 +14,7 @@ from .live import studio
 from .models import priors, priors_check, priors_get
 from .options import MODEL, Command, call, fill
 from .plan import plan
-from .runs import canvas, export, generate, recipes, render, sample
+from .runs import canvas, export, generate, paint, recipes, render, sample
 from .studies import reproduce
 from .training import toybox_judge, toybox_refiner, toybox_retriever, toybox_train
 from .world import toybox_render, toybox_show, toybox_words
@@ -22,6 +22,7 @@ from .yardstick import evaluate, evaluate_prefer, evaluate_prior
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
+    "paint": paint,
     "batch": batch,
     "plan": plan,
     "canvas": canvas,
@@ -48,7 +49,12 @@ COMMANDS: dict[str, Command] = {
 
 
 _RESUME = " The same command with --resume continues from what is saved."
-AGAIN = {"generate": _RESUME, "canvas": _RESUME, "batch": " The same command continues from what is saved."}
+AGAIN = {
+    "generate": _RESUME,
+    "paint": _RESUME,
+    "canvas": _RESUME,
+    "batch": " The same command continues from what is saved.",
+}
 HELP = ("-h", "--help", "help")
 
 
@@ -80,7 +86,7 @@ def _dispatch(argv: list[str]) -> None:
     command, rest = COMMANDS[name], argv[len(name.split()) :]
     if _group(name) and rest[:1] and rest[0] in HELP:
         print(_usage(name) + "\n")  # and, below, the options of the group's own command
-    if command in (generate, plan):
+    if command in (generate, paint, plan):
         command(rest)
         return
     if command is toybox_train:

@@ -16,7 +16,7 @@ from .options import FLAT, MODEL, call
 from .resuming import check_same
 
 
-def generate(argv: Sequence[str]) -> None:
+def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
     """Turn a sentence into a textured 3-D asset."""
     from ..engine.generate import generate as run_it
     from ..engine.run import run_folder
@@ -64,7 +64,18 @@ def generate(argv: Sequence[str]) -> None:
             _report(run)
 
     command.__annotations__["settings"] = Annotated[type(default), FLAT, AvoidSubcommands]
-    call(command, argv, "scorelift generate")
+    call(command, argv, prog)
+
+
+def paint(argv: Sequence[str]) -> None:
+    """Colour a mesh of your own by a sentence: scorelift paint MESH PROMPT."""
+    if argv and not argv[0].startswith("-"):
+        generate([*argv[1:], "--recipe", "paint", "--colours.scene.mesh", argv[0]], "scorelift paint MESH")
+    elif {*argv} & {"-h", "--help"}:
+        generate(["--help", "--recipe", "paint"], "scorelift paint MESH")
+    else:
+        raise bad("mesh", expected="a mesh to paint, then a prompt", got="none",
+                  remedy='Say `scorelift paint car.glb "a red car"`.')  # fmt: skip
 
 
 def canvas(
@@ -192,7 +203,8 @@ def render(
 
 def sample(
     prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False,
-    size: int | None = None, seed: int = 0, prior: str = "toybox", model: Annotated[Any, MODEL] = None,
+    around: bool = False, size: int | None = None, seed: int = 0, prior: str = "toybox",
+    model: Annotated[Any, MODEL] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto", out: Path = Path("samples.png"),
 ) -> None:  # fmt: skip
     """Draw pictures from a prior.
@@ -203,6 +215,7 @@ def sample(
         cfg: Guidance scale; 1 is none.
         steps: Sampling steps.
         ddim: Deterministic sampling instead of ancestral.
+        around: Tell the prior a camera for each picture, evenly around the object from the front on.
         size: Height and width in the prior's space; default what it was trained at.
         seed: Of the noise.
         prior: A prior's name, a diffusers model's folder or hub id, or a weights file.
@@ -212,6 +225,7 @@ def sample(
     """
     import torch
 
+    from ..core.camera_samplers import ring
     from ..core.files import check_out
     from ..core.pictures import labelled_sheet, write_png
     from ..engine.generate import pick_device
@@ -230,7 +244,10 @@ def sample(
     if size is not None and size not in found.sizes:
         raise bad("size", expected=f"one of {found.sizes}", got=size)
     encoded = found.encode_prompts([prompt, ""])
-    guidance = Guidance.cfg(encoded.pick([0] * n), encoded.pick([1] * n), cfg)
+    asked = encoded.pick([0] * n)
+    if around and found.views == 1:  # those of several views are told cameras anyhow
+        asked = found.seen(asked, ring(n))
+    guidance = Guidance.cfg(asked, encoded.pick([1] * n), cfg)
     generator = torch.Generator().manual_seed(seed)
     z = draw(found, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ def evaluate_prefer(
 def evaluate_prior(
     *, prior: str = "toybox", n: int = 400, cfg: float = 3.0, steps: int = 30, seed: int = 0, out: Path | None = None
 ) -> None:
-    """Measure a prior with the judge: object, colour, view, held-out combinations.
+    """Measure a prior with the judge: object, colour, view, held-out combinations; `told`: by the camera, not in words.
 
     Args:
         prior: A prior's name, or a weights file.
@@ -123,11 +123,13 @@ def evaluate_prior(
         check_out(out, ".json")
     result = measure(load_prior(prior), n=n, cfg_scale=cfg, steps=steps, seed=seed)
     truth = result["truth"]
-    print(f"{'':16}{'prior':>8}{'95 % interval':>18}{'true pictures':>16}")
-    for key in ("object", "colour", "view", "heldout_object", "heldout_colour"):
-        low, high = result["intervals"][key]
-        between = f"[{low:.1%}, {high:.1%}]"
-        print(f"{key:16}{result[key]:>8.1%}{between:>18}{truth[key]:>16.1%}")
+    print(f"{'':20}{'prior':>8}{'95 % interval':>18}{'true pictures':>16}")
+    keys = ("object", "colour", "view", "heldout_object", "heldout_colour")
+    for key in (*keys, *(f"told_{key}" for key in keys)):
+        if key in result:  # some priors can be told no camera
+            low, high = result["intervals"][key]
+            between = f"[{low:.1%}, {high:.1%}]"
+            print(f"{key:20}{result[key]:>8.1%}{between:>18}{truth[key.removeprefix('told_')]:>16.1%}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result)

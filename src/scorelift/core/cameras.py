@@ -6,6 +6,7 @@ object's left); elevation is measured from the horizon. `c2w` has OpenGL axes: c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +72,12 @@ class Cameras:
         )
         cam = cam / cam.norm(dim=-1, keepdim=True)
         return self.position, torch.einsum("bij,bhwj->bhwi", self.c2w[:, :3, :3], cam)
+
+
+def joined(cameras: Sequence[Cameras]) -> Cameras:
+    """Several batches of cameras as one."""
+    parts = [(c.c2w, c.fovy_deg, c.elevation_deg, c.azimuth_deg) for c in cameras]
+    return Cameras(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def look_at(

@@ -17,7 +17,7 @@ from ..distill.sds import SDS
 from ..priors.base import Prior
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
-from .guide import check_guide, guide_hashes
+from .guide import check_meshes, mesh_hashes
 from .job import Job, check_size
 from .plan import exhausted, shortage
 from .plan import plan as planned
@@ -133,19 +133,19 @@ def _make(
     plan = plan.fitted(model.channels if model.bound is None else 0)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
-        check_guide(stage)  # told now if it cannot be used
+        check_meshes(stage)  # told now if it cannot be used
         if stage.prior is not None:
             check_there(stage.prior)
         else:
             check_size(model, stage)
     if start is not None and run is None:
         start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
-    guides, fresh = guide_hashes(asked), run is None
+    meshes, fresh = mesh_hashes(asked), run is None
     if team.leads:
         if run is None:
             from_json(to_json(plan), known_parts(), OWN)  # told now if it cannot be read again
             run = Run.create(path, prompt, plan, start=start)
-        run.keep_guides(guides)
+        run.keep_meshes(meshes)
     team.wait()
     job = Job(run or Run.open(path), model, where, team, quiet=quiet or not team.leads)
     del model  # the job lets go of it when a stage has another

@@ -18,16 +18,15 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..core.errors import bad, reason
-from ..export.gltf import TO_GLTF
+from ..core.errors import bad
 from ..export.triangles import covered_cells
 from ..kernels.trilinear import trilinear_reference
 from ..recipes.base import Guide, Recipe, Stage
-from ..scenes import Field, GaussianConfig, Gaussians, Scene, SceneConfig, Volume
+from ..scenes import Field, GaussianConfig, Gaussians, ModelConfig, Scene, SceneConfig, Volume
+from ..scenes.given import read_given
 from ..scenes.network import NetworkConfig
 from ..scenes.voxels import VoxelConfig
 
-FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
 GRID = 64
 "Points along an edge of [-1, 1]^3 at which distances to the mesh are known."
 SAMPLES = 10_000
@@ -83,6 +82,13 @@ def check_guided(scene: Scene | SceneConfig) -> None:
                   remedy="Guide the stage before.")  # fmt: skip
 
 
+def check_meshes(stage: Stage) -> None:
+    """Raise for a mesh to paint that cannot be used, and as `check_guide`."""
+    if isinstance(stage.scene, ModelConfig):
+        stage.scene.read()
+    check_guide(stage)
+
+
 def check_guide(stage: Stage) -> None:
     """Raise for a stage's guide that is missing, no mesh, empty or not closed, or where the scene has no density."""
     if stage.guide.path is not None:
@@ -90,18 +96,24 @@ def check_guide(stage: Stage) -> None:
         read_mesh(stage.guide)
 
 
-def guide_hashes(recipe: Recipe) -> dict[str, str]:
-    """SHA-256 of the guide of each stage that has one, by the stage's name; of a .gltf with the files beside it."""
+def mesh_hashes(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of the files that users brought, by the options that name them."""
     found = {}
     for name, stage in recipe.stages().items():
         if stage.guide.path is not None:
-            path = Path(stage.guide.path)
-            data = path.read_bytes()
-            if path.suffix.lower() == ".gltf":
-                uris = [buffer.get("uri", "data:") for buffer in json.loads(data).get("buffers", [])]
-                data += b"".join((path.parent / unquote(u)).read_bytes() for u in uris if not u.startswith("data:"))
-            found[name] = hashlib.sha256(data).hexdigest()
+            found[f"{name}.guide.path"] = _hash(Path(stage.guide.path))
+        if isinstance(stage.scene, ModelConfig) and stage.scene.mesh is not None:
+            found[f"{name}.scene.mesh"] = _hash(Path(stage.scene.mesh))
     return found
+
+
+def _hash(path: Path) -> str:
+    """Of a file; of a .gltf with the files beside it."""
+    data = path.read_bytes()
+    if path.suffix.lower() == ".gltf":
+        uris = [buffer.get("uri", "data:") for buffer in json.loads(data).get("buffers", [])]
+        data += b"".join((path.parent / unquote(u)).read_bytes() for u in uris if not u.startswith("data:"))
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_guide(stage: Stage) -> Shape | None:
@@ -121,31 +133,8 @@ def read_mesh(guide: Guide) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "
         ScoreliftError: if the file is missing, no mesh, empty, not closed, or outside the scene.
     """
     assert guide.path is not None
-    path, name = Path(guide.path), guide.path
-    if not path.is_file():
-        raise bad("guide.path", expected="a mesh file that exists", got=name)
-    if path.suffix.lower() not in FORMATS:
-        raise bad("guide.path", expected=f"a file of {', '.join(FORMATS)}", got=name)
-    try:
-        mesh = trimesh.load(path, force="mesh")
-    except Exception as error:  # each format's reader has its own complaints
-        raise bad("guide.path", expected="a mesh that can be read", got=name, remedy=f"({reason(error)})") from error
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        raise bad("guide.path", expected="a mesh with faces", got=f"{name}, which has none")
-    mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    if not np.isfinite(mesh.vertices).all():
-        raise bad("guide.path", expected="a mesh of finite numbers", got=name)
-    if not mesh.is_watertight:
-        raise bad("guide.path", expected="a closed mesh, or several", got=f"{name}, which has holes",
-                  remedy="Of an open one nobody can say what is inside: close it in a modeller.")  # fmt: skip
-    vertices = np.asarray(mesh.vertices) @ TO_GLTF
-    if guide.radius is not None:
-        vertices = vertices - (vertices.min(0) + vertices.max(0)) / 2
-        vertices = vertices * (guide.radius / max(np.linalg.norm(vertices, axis=1).max(), 1e-12))
-    elif np.abs(vertices).max() > 1:
-        raise bad("guide.path", expected="a mesh within 1 of the origin along each axis",
-                  got=f"{name}, up to {np.abs(vertices).max():.3g}", remedy="Leave guide.radius alone.")  # fmt: skip
-    return vertices.astype(np.float64), np.asarray(mesh.faces)
+    mesh = read_given(guide.path, "guide.path", radius=guide.radius, closed=True)
+    return mesh.vertices, mesh.faces
 
 
 def shape_of(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], grid: int = GRID) -> Shape:

@@ -23,7 +23,7 @@ from ..distill.twin import Twin
 from ..kernels.splats import splat_tiled
 from ..priors.base import Condition, Prior
 from ..recipes.base import LIT, Guide, Prompting, Stage
-from ..scenes import CanvasConfig, Gaussians, MeshConfig, Volume, build_scene
+from ..scenes import CanvasConfig, Gaussians, MeshConfig, ModelConfig, Volume, build_scene
 from ..scenes.canvas import Flat
 from ..scenes.fields import Field
 from ..scenes.network import NetworkConfig
@@ -167,7 +167,7 @@ def scene_bytes(stage: Stage, views: int, bands: int) -> Held:
 @lru_cache(maxsize=16)
 def _sizes(stage: Stage) -> tuple[int, int]:
     """Two sizes of pictures, the larger at most the stage's, whose difference tells how memory grows."""
-    small = 32 if isinstance(stage.scene, MeshConfig) else 4
+    small = 32 if isinstance(stage.scene, MeshConfig | ModelConfig) else 4
     large, first = 2 * small, _measured(stage, small, 0).before
     while 2 * large <= min(stage.size, 64) and _measured(stage, large, 0).before - first < ENOUGH:
         small, large = large, 2 * large

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
 from ..recipes.base import Finish
-from ..scenes import Body, CanvasConfig, Scene, Volume, VoxelField, solid
+from ..scenes import Body, CanvasConfig, Model, Scene, Volume, VoxelField, solid
 from ..scenes.canvas import Flat
 from .results import final_scene, last_gaussians
 from .run import Run, slug
@@ -39,7 +40,11 @@ def make_asset(scene: Body, finish: Finish) -> Asset:
     surface = extract_surface(
         scene, resolution=finish.mesh_resolution, faces=finish.faces, distance=finish.distance, fov_deg=finish.fov_deg
     )
-    return bake(colour_of(scene), surface, finish.texture)
+    asset = bake(colour_of(scene), surface, finish.texture)
+    if not isinstance(scene, Model):
+        return asset
+    scale, x, y, z = scene.placement.tolist()
+    return replace(asset, scale=scale, centre=(x, y, z))
 
 
 def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
@@ -166,4 +171,5 @@ def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) 
 def _mesh_files(asset: Asset, form: str, stem: str, name: str) -> dict[str, bytes]:
     if form == "glb":
         return {f"{stem}.glb": to_glb(asset, name)}
+    asset = asset.placed()
     return to_obj(asset, stem) if form == "obj" else {f"{stem}.ply": to_ply(asset)}

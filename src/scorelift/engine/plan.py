@@ -13,7 +13,7 @@ from ..priors.base import Prior
 from ..priors.registry import WITHIN, sketch_prior
 from ..recipes import Recipe
 from ..recipes.base import Stage
-from ..scenes import CanvasConfig, MeshConfig
+from ..scenes import CanvasConfig, MeshConfig, ModelConfig
 from .needs import prior_work, scene_bytes
 from .portions import Portions
 
@@ -67,7 +67,7 @@ class StagePlan:
     @cached_property
     def ladder(self) -> list[Portions]:
         """Ways to share out a step: as the recipe has it, then those tried when memory runs out."""
-        rays = not isinstance(self.stage.scene, CanvasConfig | MeshConfig)
+        rays = not isinstance(self.stage.scene, CanvasConfig | MeshConfig | ModelConfig)
         found = [Portions(self.stage.slices, self.stage.bands)]
         while (after := found[-1].smaller(self.groups, rays=rays)) is not None:
             found.append(after)

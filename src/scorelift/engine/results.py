@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..core.errors import DamagedError, bad
 from ..recipes import Recipe
-from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, build_scene
+from ..scenes import CanvasConfig, GaussianConfig, Gaussians, Mesh, MeshConfig, Scene, unread_scene
 from .run import Run, checkpoint_name, checkpoint_parts
 
 
@@ -84,7 +84,7 @@ def scene_at(run: Run, path: Path) -> Scene:
     if index >= len(stages) or stages[index][0] != name:
         raise bad("checkpoint", expected=f"a stage of recipe {run.recipe.name}", got=path.name)
     stage = stages[index][1]
-    scene = build_scene(stage.scene)
+    scene = unread_scene(stage.scene)
     scene.load_state_dict(run.load_checkpoint(path)["scene"])
     scene.update(0, step / stage.steps)
     return scene

@@ -126,20 +126,20 @@ class Run:
         write_json(self.path / "config.json", config)
         return Run(self.path, config)
 
-    def keep_guides(self, guides: dict[str, str]) -> None:
-        """Write down hashes of the meshes that guide stages, by the stages' names.
+    def keep_meshes(self, meshes: dict[str, str]) -> None:
+        """Write down hashes of the meshes that users brought, by the options that name them.
 
         Raises:
             ScoreliftError: if one is not as it was.
         """
-        known = self.config.get("guides", {})
-        for name, found in guides.items():
+        known = {f"{name}.guide.path": found for name, found in self.config.get("guides", {}).items()}  # until 2026-11
+        known |= self.config.get("meshes", {})
+        for name, found in meshes.items():
             if known.get(name, found) != found:
-                raise bad(f"{name}.guide.path", expected=f"the mesh with which the run in {self.path} was begun",
-                          got=f"{self.recipe.stages()[name].guide.path}, which is another now",
+                raise bad(name, expected=f"the mesh with which the run in {self.path} was begun", got="another now",
                           remedy="Put the old one back, or choose another --out.")  # fmt: skip
-        if guides.keys() - known.keys():
-            self.config = {**self.config, "guides": {**guides, **known}}
+        if meshes.keys() - known.keys():
+            self.config = {**self.config, "meshes": {**meshes, **known}}
             write_json(self.path / "config.json", self.config)
 
     @property

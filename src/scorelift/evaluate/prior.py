@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.camera_samplers import OrbitSampler
+from ..core.cameras import Cameras, joined, orbit
 from ..core.errors import check_positive
 from ..core.samplers import LightSampler
 from ..priors.base import Prior
@@ -53,40 +54,43 @@ def draw_held_out_prompts(n: int, rng: random.Random) -> list[tuple[Spec, str]]:
 
 
 def draw_samples(
-    prior: Prior, captions: list[str], *, cfg_scale: float, steps: int, seed: int, batch: int = 50
-) -> Tensor:
-    """One sample a caption, linear rgb."""
+    prior: Prior, captions: list[str], *, cfg_scale: float, steps: int, seed: int, batch: int = 50,
+    cameras: Cameras | None = None,
+) -> Tensor:  # fmt: skip
+    """One sample a caption, linear rgb; of the `cameras`, if they are told."""
     pictures = []
     for start in range(0, len(captions), batch):
         part = captions[start : start + batch]
         encoded = prior.encode_prompts([*part, ""])
         n = len(part)
-        guidance = Guidance.cfg(encoded.pick(range(n)), encoded.pick([n] * n), cfg_scale)
+        asked = encoded.pick(range(n))
+        if cameras is not None:
+            asked = prior.seen(asked, cameras[slice(start, start + n)])
+        guidance = Guidance.cfg(asked, encoded.pick([n] * n), cfg_scale)
         generator = torch.Generator().manual_seed(seed * 7919 + start)
         pictures.append(prior.decode(sample(prior, guidance, generator=generator, steps=steps)))
     return torch.cat(pictures)
+
+
+def camera_within(view: str, generator: torch.Generator) -> Cameras:
+    """A camera within a view's range."""
+    overhead = view == "overhead"
+    span = (62.0, 85.0) if overhead else (-5.0, 45.0)
+    camera = OrbitSampler(elevation_deg=span, high_share=0.0).draw(1, generator)
+    if overhead:
+        return camera
+    offset = 70 * (float(torch.rand(1, generator=generator)) - 0.5)
+    azimuth, distance = torch.tensor([(_AZIMUTH[view] + offset) % 360]), camera.position.norm(dim=-1)
+    return orbit(camera.elevation_deg, azimuth, distance, camera.fovy_deg)
 
 
 def true_pictures(prompts: list[tuple[Spec, str]], generator: torch.Generator) -> Tensor:
     """The world's own pictures of the prompts, from a camera within the view's range."""
     pictures = []
     for spec, view in prompts:
-        overhead = view == "overhead"
-        span = (62.0, 85.0) if overhead else (-5.0, 45.0)
-        cameras = OrbitSampler(elevation_deg=span, high_share=0.0).draw(1, generator)
-        if not overhead:
-            offset = 70 * (float(torch.rand(1, generator=generator)) - 0.5)
-            cameras = _turned(cameras, _AZIMUTH[view] + offset, generator)
-        lights = LightSampler().draw(cameras, generator)
-        pictures.append(Truth(spec).picture(cameras, lights))
+        camera = camera_within(view, generator)
+        pictures.append(Truth(spec).picture(camera, LightSampler().draw(camera, generator)))
     return torch.cat(pictures)
-
-
-def _turned(cameras: Any, azimuth_deg: float, generator: torch.Generator) -> Any:
-    from ..core.cameras import orbit
-
-    distance = cameras.position.norm(dim=-1)
-    return orbit(cameras.elevation_deg, torch.tensor([azimuth_deg % 360]), distance, cameras.fovy_deg)
 
 
 def hits(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> dict[str, list[bool]]:
@@ -111,7 +115,8 @@ def evaluate_prior(
 ) -> dict[str, Any]:
     """Marks of a prior on `n` prompts of the training split and `n` held-out ones, and of true pictures.
 
-    `intervals` has the 95 % interval, over prompts, of each of the prior's marks.
+    `intervals` has the 95 % interval, over prompts, of each of the prior's marks. `told_...` are those of a prior that
+    is told a camera within the view's range, and no words for it.
 
     Raises:
         ScoreliftError: if there is no judge, or `n` is not positive.
@@ -127,6 +132,12 @@ def evaluate_prior(
         captions = [say(spec, _VIEW[view]) for spec, view in prompts]
         pictures = draw_samples(prior, captions, cfg_scale=cfg_scale, steps=steps, seed=seed)
         found |= {prefix + k: v for k, v in hits(judge, pictures, prompts).items()}
+        if prior.sighted and prior.views == 1:
+            where = torch.Generator().manual_seed(seed + 1)
+            cameras = joined([camera_within(view, where) for _, view in prompts])
+            bare = [say(spec) for spec, _ in prompts]
+            pictures = draw_samples(prior, bare, cfg_scale=cfg_scale, steps=steps, seed=seed, cameras=cameras)
+            found |= {f"told_{prefix}{k}": v for k, v in hits(judge, pictures, prompts).items()}
         true = true_pictures(prompts, generator)
         truth |= {prefix + k: round(_mean(v), 4) for k, v in hits(judge, true, prompts).items()}
     result = {k: round(_mean(v), 4) for k, v in found.items()}

@@ -9,14 +9,13 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from ..core.axes import TO_GLTF
 from ..core.errors import ScoreliftError
 from ..core.pictures import png_bytes
 from .texture import Asset
 
 _FLOAT, _UINT32 = 5126, 5125
 _ARRAY, _ELEMENTS = 34962, 34963
-# scorelift (front x, left y, up z) to glTF (left x, up y, front z): a rotation, so windings stay.
-TO_GLTF = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], np.float32)
 
 
 def to_glb(asset: Asset, name: str) -> bytes:
@@ -45,7 +44,7 @@ def to_glb(asset: Asset, name: str) -> bytes:
         "asset": {"version": "2.0", "generator": "scorelift"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": name}],
+        "nodes": [{"mesh": 0, "name": name, **_placement(asset)}],
         "meshes": [{"name": name, "primitives": [
             {"attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}, "indices": 3, "material": 0}]}],
         "materials": [{"name": "albedo", "pbrMetallicRoughness": {
@@ -68,6 +67,13 @@ def to_glb(asset: Asset, name: str) -> bytes:
     total = 12 + 8 + len(head) + 8 + len(body)
     return (struct.pack("<4sII", b"glTF", 2, total) + struct.pack("<I4s", len(head), b"JSON") + head
             + struct.pack("<I4s", len(body), b"BIN\0") + body)  # fmt: skip
+
+
+def _placement(asset: Asset) -> dict[str, list[float]]:
+    """What brings a node to where its asset lay in a file; nothing for others."""
+    if asset.scale == 1 and not any(asset.centre):
+        return {}
+    return {"translation": (np.asarray(asset.centre) @ TO_GLTF.T).tolist(), "scale": [float(asset.scale)] * 3}
 
 
 def from_glb(data: bytes) -> Asset:
@@ -93,4 +99,7 @@ def from_glb(data: bytes) -> Asset:
     uv = np.frombuffer(view(2), np.float32).reshape(-1, 2)
     faces = np.frombuffer(view(3), np.uint32).reshape(-1, 3).astype(np.int32)
     albedo = np.asarray(Image.open(BytesIO(view(4))).convert("RGB"))
-    return Asset(positions, normals, np.stack([uv[:, 0], 1 - uv[:, 1]], -1), faces, albedo)
+    node = document["nodes"][0]
+    x, y, z = np.asarray(node.get("translation", [0, 0, 0]), np.float64) @ TO_GLTF
+    scale, centre = node.get("scale", [1.0])[0], (float(x), float(y), float(z))
+    return Asset(positions, normals, np.stack([uv[:, 0], 1 - uv[:, 1]], -1), faces, albedo, scale, centre)

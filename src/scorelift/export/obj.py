@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.axes import TO_GLTF
 from ..core.pictures import png_bytes
-from .gltf import TO_GLTF
 from .texture import Asset
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .gltf import TO_GLTF
+from ..core.axes import TO_GLTF
 from .texture import Asset
 
 

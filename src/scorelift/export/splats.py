@@ -12,8 +12,8 @@ import math
 import numpy as np
 import torch
 
+from ..core.axes import TO_GLTF
 from ..scenes import Gaussians
-from .gltf import TO_GLTF
 
 C0 = 1 / (2 * math.sqrt(math.pi))
 PROPERTIES = (

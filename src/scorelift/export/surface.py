@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
-from ..scenes import Field, Mesh, Solid
+from ..scenes import Field, Mesh, Model, Solid, Volume
 from ..scenes.level import density_grid, empty_surface, surface_density
 from ..scenes.mesh import empty_mesh
 
@@ -37,6 +37,8 @@ def extract_surface(
 ) -> Surface:  # fmt: skip
     """The surface of a volume at its visible density, or of a mesh; specks removed, smoothed, simplified.
 
+    A mesh that a user brought stays as it is.
+
     Args:
         resolution: of the grid a volume's surface is extracted on.
         faces: about so many triangles at most.
@@ -48,14 +50,17 @@ def extract_surface(
     Raises:
         EmptySceneError: if there is no surface.
     """
+    if isinstance(scene, Model):  # the user's own, as it is
+        return Surface(scene.points.cpu().numpy(), scene.faces.cpu().numpy().astype(np.int32))
     if isinstance(scene, Mesh):
         points, triangles = (t.detach().cpu().numpy() for t in scene.surface())
         mesh = trimesh.Trimesh(points, triangles, process=True)
     else:
+        assert isinstance(scene, Volume)
         mesh = _volume_surface(scene.field, resolution, blur, distance, fov_deg)
     mesh = _largest_pieces(mesh, keep)
     if len(mesh.faces) < 4:
-        raise empty_mesh() if isinstance(scene, Mesh) else empty_surface(scene.field)
+        raise empty_surface(scene.field) if isinstance(scene, Volume) else empty_mesh()
     if not isinstance(scene, Mesh):
         trimesh.smoothing.filter_taubin(mesh, lamb=0.5, nu=0.53, iterations=8)
     points, triangles = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)

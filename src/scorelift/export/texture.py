@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 
 from ..kernels.composite import sum_packed, weights_packed
-from ..scenes import Field, Mesh, Solid
+from ..scenes import Field, Painted, Solid
 from .surface import Surface
 from .triangles import covered_cells
 
@@ -29,6 +29,15 @@ class Asset:
     uv: Float[np.ndarray, "v 2"]
     faces: Int[np.ndarray, "f 3"]
     albedo: UInt8[np.ndarray, "h w 3"]
+    scale: float = 1.0
+    "Of a mesh that came from a file: a vertex lay there at scale * vertex + centre ..."
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    "... in scorelift's axes."
+
+    def placed(self) -> Asset:
+        """The asset where it lay in its file."""
+        vertices = (self.vertices * self.scale + np.asarray(self.centre)).astype(np.float32)
+        return replace(self, vertices=vertices, scale=1.0, centre=(0.0, 0.0, 0.0))
 
 
 def unwrap(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,7 +70,7 @@ def albedo_at(field: Field, points: torch.Tensor, normals: torch.Tensor, reach: 
 
 def colour_of(scene: Solid) -> Colour:
     """What a scene's surface looks like without light: a function of surface points and normals."""
-    if isinstance(scene, Mesh):
+    if isinstance(scene, Painted):
         return lambda points, normals: scene.paint.at(points).albedo()
     return partial(albedo_at, scene.field)
 

@@ -15,6 +15,7 @@ from .dreamgaussian import DreamGaussian
 from .fantasia3d import Fantasia3D
 from .latentnerf import LatentNeRF
 from .magic3d import Magic3D
+from .paint import Paint
 from .prolificdreamer import ProlificDreamer
 from .quick import Quick
 from .sjc import ScoreJacobianChaining
@@ -22,7 +23,7 @@ from .sjc import ScoreJacobianChaining
 RECIPES: dict[str, type[Recipe]] = {
     cls.name: cls for cls in (
         Quick, DreamFusion, ScoreJacobianChaining, DreamFlow, ProlificDreamer, Magic3D, Fantasia3D, LatentNeRF,
-        DreamFields, DreamGaussian, CanvasRecipe,
+        DreamFields, DreamGaussian, Paint, CanvasRecipe,
     )
 }  # fmt: skip
 
@@ -30,7 +31,7 @@ Kind = TypeVar("Kind", bound=type)
 
 __all__ = [
     "RECIPES", "CanvasRecipe", "DreamFields", "DreamFlow", "DreamFusion", "DreamGaussian", "Fantasia3D", "LatentNeRF",
-    "Magic3D", "ProlificDreamer", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
+    "Magic3D", "Paint", "ProlificDreamer", "Quick", "Recipe", "ScoreJacobianChaining", "Stage", "find_recipe",
     "recipe_from_json", "register",
 ]  # fmt: skip
 

@@ -23,6 +23,7 @@ WAYS: dict[str, tuple[Prompting, float]] = {
     "left and right told apart": (Prompting(choice="nearest"), 0.0),
     "the same, interpolated": (Prompting(choice="interpolated"), 0.0),
     "left and right, Perp-Neg": (Prompting(choice="nearest"), PERP_NEG),
+    "the camera itself": (Prompting(choice="camera"), 0.0),
 }
 
 

@@ -13,22 +13,26 @@ from .fields import Field
 from .gaussian_volume import volume_of
 from .gaussians import GaussianConfig, Gaussians
 from .generated import Generated, load_generator
+from .given import Given
 from .hashgrid import HashConfig, HashField
 from .level import surface_density
 from .mesh import Mesh, MeshConfig
 from .mlp import MLPConfig, MLPField, Sky
+from .model import Model, ModelConfig
+from .painted import Painted
 from .volume import Volume
 from .voxels import VoxelConfig, VoxelField
 
 __all__ = [
     "Body", "Canvas", "CanvasConfig", "Environment", "Field", "FieldConfig", "GaussianConfig", "Gaussians", "Generated",
-    "HashConfig", "HashField", "MLPConfig", "MLPField", "Mesh", "MeshConfig", "Render", "Scene", "SceneConfig", "Solid",
-    "Volume", "VoxelConfig", "VoxelField", "build_scene", "solid",
+    "HashConfig", "HashField", "MLPConfig", "MLPField", "Mesh", "MeshConfig", "Model", "ModelConfig", "Painted",
+    "Render", "Scene", "SceneConfig", "Solid", "Volume", "VoxelConfig", "VoxelField", "build_scene", "solid",
+    "unread_scene",
 ]  # fmt: skip
 
 FieldConfig = VoxelConfig | MLPConfig | HashConfig
-SceneConfig = FieldConfig | MeshConfig | GaussianConfig | CanvasConfig
-Solid = Volume | Mesh
+SceneConfig = FieldConfig | MeshConfig | ModelConfig | GaussianConfig | CanvasConfig
+Solid = Volume | Painted
 "Scenes that have a surface."
 Body = Solid | Gaussians
 "Scenes in three dimensions."
@@ -51,6 +55,8 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
         return load_generator(config.generator, config.pictures) if config.generator else Canvas(config)
     if isinstance(config, MeshConfig):
         return _mesh(config, previous)
+    if isinstance(config, ModelConfig):
+        return _model(config, previous, config.read())
     if isinstance(config, GaussianConfig):
         return _gaussians(config, previous)
     if isinstance(previous, Gaussians):
@@ -68,9 +74,10 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
 
 def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
     """A ball, the surface of a volume, or another mesh, painted by its field."""
-    if previous is not None and not isinstance(previous, Body):
+    if previous is not None and not isinstance(previous, Volume | Mesh | Gaussians):
         raise bad("scene", expected="a volume or a mesh to start from", got=type(previous).__name__)
     start = previous.coloured() if isinstance(previous, Volume) else previous
+    assert not isinstance(start, Model)
     if isinstance(start, Gaussians):
         start = volume_of(start, VOXELS).to(start.device)
     paint = start.field if isinstance(start, Volume) else start.paint if start else None
@@ -84,6 +91,18 @@ def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
         )
         mesh.distance.data.copy_(distance)
     return mesh
+
+
+def unread_scene(config: SceneConfig) -> Scene:
+    """A scene into which a state is about to be loaded; what it would read from files comes with the state."""
+    return _model(config, None, None) if isinstance(config, ModelConfig) else build_scene(config)
+
+
+def _model(config: ModelConfig, previous: Scene | None, given: Given | None) -> Model:
+    """A given mesh, painted by a fresh field, or by that of another stage of the same mesh."""
+    if previous is not None and not isinstance(previous, Model):
+        raise bad("scene", expected="a painted mesh to start from", got=type(previous).__name__)
+    return Model(config, _field(config.paint, previous.paint if previous else None), given)
 
 
 def _gaussians(config: GaussianConfig, previous: Scene | None) -> Gaussians:

@@ -12,19 +12,13 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..core.cameras import Cameras
 from ..core.errors import EmptySceneError, bad, check_choice, check_positive
-from ..core.lights import Lights, Shading, check_lights
 from ..kernels.marching_tetrahedra import between, crossings
-from ..kernels.raster import Fragments, project, rasterize
-from ..kernels.silhouettes import antialias
-from .base import Render, Scene
 from .fields import Field
 from .hashgrid import HashConfig
-from .mesh_losses import vertex_normals
 from .mlp import MLPConfig
+from .painted import Painted
 from .tetrahedra import boundary_vertices, tetrahedral_grid
 from .voxels import VoxelConfig
 
@@ -62,7 +56,7 @@ BAND = 1.5
 "Cubes on either side of the surface in which it may move before the band about it is drawn again."
 
 
-class Mesh(Scene):
+class Mesh(Painted):
     """Signed distances and offsets on a lattice, and the field that paints the surface where they are 0."""
 
     lattice: Tensor
@@ -72,9 +66,8 @@ class Mesh(Scene):
     def __init__(
         self, config: MeshConfig, paint: Field, environment: nn.Module | None, environment_rate: float
     ) -> None:
-        super().__init__()
-        self.config, self.paint = config, paint
-        self.environment, self.environment_rate = environment, environment_rate
+        super().__init__(paint, environment)
+        self.config, self.environment_rate = config, environment_rate
         lattice, tetrahedra = tetrahedral_grid(config.resolution)
         self.register_buffer("lattice", lattice, persistent=False)
         self.register_buffer("tetrahedra", tetrahedra, persistent=False)
@@ -98,9 +91,6 @@ class Mesh(Scene):
             if self.environment is not None:
                 groups.append({"params": list(self.environment.parameters()), "lr": rate * self.environment_rate})
         return groups
-
-    def update(self, step: int, progress: float) -> None:
-        self.paint.update(step, 1.0)
 
     @torch.no_grad()
     def take(self, other: Mesh) -> None:
@@ -156,51 +146,3 @@ class Mesh(Scene):
         near = self.tetrahedra[crossed | ~far.index_select(0, corners).view(-1, 4).all(1)]
         self._band = near, far, inside
         return near
-
-    def render(
-        self,
-        cameras: Cameras,
-        size: int,
-        *,
-        lights: Lights | None = None,
-        shading: Shading = "albedo",
-        background: Float[Tensor, "b 3 #h #w"] | None = None,
-        jitter: Float[Tensor, "b h w"] | None = None,
-    ) -> Render:
-        check_lights(lights, shading)
-        points, faces = self.surface()
-        screen = project(points, cameras, size)
-        seen = rasterize(screen, faces, size)
-        view = seen.pixel // size**2
-        xyz = seen.interpolate(points, faces)
-        normal = F.normalize(seen.interpolate(vertex_normals(points, faces), faces), dim=-1, eps=1e-4)
-        colour = self._colour(xyz, normal, view, lights, shading)
-        away = (xyz - cameras.position[view]).norm(dim=-1, keepdim=True)
-        layers = torch.cat([colour, torch.ones_like(away), away, normal], -1)
-        rgb, opacity, depth, normals = self._picture(layers, screen, faces, seen, size).split((3, 1, 1, 3), 1)
-        if background is None and self.environment is not None:
-            background = self.environment(cameras.rays(size, size)[1])
-        if background is not None:
-            rgb = rgb + (1 - opacity) * background
-        depth = depth / opacity.clamp_min(1e-6) * (opacity > 1e-3)
-        return Render(rgb=rgb, opacity=opacity, depth=depth, normal=normals, surface=(points, faces))
-
-    def _colour(
-        self, xyz: Tensor, normal: Tensor, view: Tensor, lights: Lights | None, shading: Shading
-    ) -> Float[Tensor, "n 3"]:
-        if shading == "normal":
-            return (normal + 1) / 2
-        # The surface moves through its paint: where a colour stands tells nothing of where the surface should be.
-        if shading == "albedo" or lights is None:
-            return self.paint.at(xyz.detach()).albedo()
-        toward = F.normalize(lights.position[view] - xyz, dim=-1)
-        ambient = lights.ambient[view]
-        shade = (ambient + (1 - ambient) * (normal * toward).sum(-1).clamp_min(0))[:, None]
-        return shade.expand(-1, 3) if shading == "textureless" else shade * self.paint.at(xyz.detach()).albedo()
-
-    @staticmethod
-    def _picture(layers: Tensor, screen: Tensor, faces: Tensor, seen: Fragments, size: int) -> Float[Tensor, "b c h w"]:
-        """Layers of fragments as pictures with soft silhouettes."""
-        image = layers.new_zeros(len(screen) * size * size, layers.shape[1]).index_copy(0, seen.pixel, layers)
-        image = image.view(len(screen), size, size, -1).permute(0, 3, 1, 2)
-        return antialias(image, screen, faces, seen)
