@@ -3,7 +3,8 @@ from functools import partial
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from scorelift.core.errors import DamagedError, ScoreliftError
 from scorelift.core.files import check_out, load_state, load_weights, save_state, save_weights, write_bytes, write_json
@@ -131,3 +132,26 @@ def test_what_can_never_be_written_is_told_before_the_work(tmp_path):
     with pytest.raises(ScoreliftError, match="which is a folder"):
         check_out(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_single_changed_bit_is_told(tmp_path):
+    path = tmp_path / "s.safetensors"
+    state = {"a": torch.arange(6.0), "none": torch.zeros(0), "flags": torch.tensor([True]), "one": torch.tensor(3)}
+    save_state(path, state)
+    assert all(torch.equal(load_state(path)[name], state[name]) for name in state)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(torch.arange(6.0).numpy().tobytes()) + 9] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(DamagedError, match=r"s\.safetensors: damaged \(the numbers of state\.a have changed\)"):
+        load_state(path)
+
+
+def test_what_somebody_made_half_and_files_without_sums_are_read(tmp_path):
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": torch.arange(6.0)})
+    with safe_open(path, framework="pt") as file:
+        metadata, tensor = file.metadata(), file.get_tensor("state.a")
+    save_file({"state.a": tensor.half()}, path, metadata)
+    assert load_state(path)["a"].dtype == torch.float16
+    save_file({"state.a": tensor + 1}, path, {"state": metadata["state"]})  # as versions until 2026-11 wrote them
+    assert load_state(path)["a"].tolist() == [1, 2, 3, 4, 5, 6]

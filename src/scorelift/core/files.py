@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,9 +107,28 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
             return value
         raise TypeError(f"{name}: cannot save a {type(value).__name__}")
 
-    metadata = {"state": json.dumps(pack(state, "state"))}
+    said = json.dumps(pack(state, "state"))
+    sums = {name: checksum(tensor) for name, tensor in tensors.items()}
+    metadata = {"state": said, "sums": json.dumps({**sums, "": zlib.crc32(said.encode())})}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata)
+
+
+def checksum(tensor: Tensor) -> list[str | int]:
+    """A tensor's kind of numbers, and the CRC-32 of their bits."""
+    return [str(tensor.dtype), zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)]
+
+
+def check_sums(tensors: Mapping[str, Tensor], said: str, sums: Mapping[str, Any]) -> None:
+    """Raise ValueError for numbers that are not as they were written; those of another kind somebody has converted."""
+    if not sums:  # versions until 2026-11 wrote none
+        return
+    if zlib.crc32(said.encode()) != sums.get("") or tensors.keys() - sums.keys():
+        raise ValueError("what it says of its tensors has changed")
+    for name, tensor in tensors.items():
+        kind, expected = sums[name]
+        if kind == str(tensor.dtype) and checksum(tensor)[1] != expected:
+            raise ValueError(f"the numbers of {name} have changed")
 
 
 def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = False) -> dict[str, Any]:
@@ -118,7 +138,7 @@ def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = 
         widen: whether tensors of half precision become single.
 
     Raises:
-        DamagedError: if the file is truncated or damaged.
+        DamagedError: if the file is truncated or damaged, down to a single bit.
         ScoreliftError: if it is missing, or not one of ours.
     """
 
@@ -136,11 +156,13 @@ def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = 
         return {key: unpack(item) for key, item in value.items()}
 
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if "state" not in metadata:
                 raise ScoreliftError(f"{path}: expected a state file of scorelift, got other safetensors.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        check_sums(tensors, metadata["state"], json.loads(metadata.get("sums", "{}")))
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         if widen:
             tensors = {name: single(tensor) for name, tensor in tensors.items()}
         return unpack(json.loads(metadata["state"]))
