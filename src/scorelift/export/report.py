@@ -6,6 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,26 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1060px;paddin
 h1{font-weight:600;font-size:1.6rem}h2{font-size:1.1rem;margin-top:2rem}img,video{max-width:100%;border-radius:6px}
 table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left;vertical-align:top}
 pre{background:#eee;padding:1rem;border-radius:6px;overflow:auto;font-size:12px}svg{background:#fff;border-radius:6px}
-figcaption{color:#666;font-size:13px}
+figcaption{color:#666;font-size:13px}figure{margin:1rem 0}.top{display:flex;flex-wrap:wrap;gap:1rem;align-items:start}
+#viewer canvas{width:480px;max-width:100%;height:400px;border-radius:6px;cursor:grab;touch-action:none}
 """
 
 
 def _embed(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _viewer(asset: Path) -> str:
+    """The mesh itself, to be turned with the mouse; hidden where there is no WebGL, as the video shows it too."""
+    code = resources.files(__package__).joinpath("viewer.js").read_text(encoding="utf-8")
+    data = base64.b64encode(asset.read_bytes()).decode()
+    buttons = "".join(f"<button>{name}</button> " for name in ("Lit", "Colour", "Shape"))
+    caption = f"<figcaption>{buttons}Drag to turn, wheel to come nearer.</figcaption>"
+    return (
+        f'<figure id="viewer" hidden><canvas></canvas>{caption}</figure>'
+        f'<script id="glb" type="application/octet-stream">{data}</script>'
+        f'<script defer>addEventListener("DOMContentLoaded",()=>{{{code}}})</script>'
+    )
 
 
 def curve(title: str, values: Sequence[float], width: int = 320, height: int = 120) -> str:
@@ -42,13 +57,16 @@ def curve(title: str, values: Sequence[float], width: int = 320, height: int = 1
 def report_html(
     folder: Path, prompt: str, facts: Mapping[str, Any], config: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The page's text; pictures that exist in `folder` are embedded."""
+    """The page's text; the mesh and pictures that exist in `folder` are embedded."""
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(prompt)}</title>"]
     parts.append(f"<style>{_STYLE}</style><h1>{html.escape(prompt)}</h1>")
+    parts.append('<div class="top">')
+    if (folder / "asset.glb").exists():
+        parts.append(_viewer(folder / "asset.glb"))
     if (folder / "turntable.mp4").exists():
-        parts.append(
-            f'<video autoplay loop muted playsinline src="{_embed(folder / "turntable.mp4", "video/mp4")}"></video>'
-        )
+        video = _embed(folder / "turntable.mp4", "video/mp4")
+        parts.append(f'<figure><video autoplay loop muted playsinline src="{video}"></video></figure>')
+    parts.append("</div>")
     if (folder / "preview.png").exists():
         parts.append(f'<figure><img alt="eight views" src="{_embed(folder / "preview.png", "image/png")}">')
         caption = "From the front, counter-clockwise seen from above: front, left, back, right and between. "
