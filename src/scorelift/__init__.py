@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from .batching.many import batch
     from .engine.generate import generate
     from .engine.outputs import export_run
+    from .engine.painting import paint
     from .engine.run import Run
     from .priors.registry import load_prior
     from .recipes import RECIPES, find_recipe
 
 __all__ = [
     "RECIPES", "Run", "ScoreliftError", "__version__", "batch", "export_run", "find_recipe", "generate", "load_prior",
+    "paint",
 ]  # fmt: skip
 
 _HOMES = {
     "batch": "batching.many",
     "generate": "engine.generate",
     "export_run": "engine.outputs",
+    "paint": "engine.painting",
     "Run": "engine.run",
     "load_prior": "priors.registry",
     "RECIPES": "recipes",

@@ -108,8 +108,8 @@ def test_a_guided_run(tmp_path, monkeypatch):
 def test_a_painted_mesh(tmp_path, monkeypatch):
     monkeypatch.setattr("scorelift.engine.generate.pick_device", lambda _: AWAY)
     trimesh.creation.icosphere().export(tmp_path / "ball.glb")
-    recipe = find_recipe("paint")
-    scene = replace(recipe.colours.scene, mesh=str(tmp_path / "ball.glb"), paint=thin(recipe.colours.scene.paint))
+    recipe = find_recipe("paint").of(str(tmp_path / "ball.glb"))
+    scene = replace(recipe.colours.scene, paint=thin(recipe.colours.scene.paint))
     recipe = replace(recipe, colours=replace(recipe.colours.lasting(1), scene=scene), finish=TINY)
     with elsewhere():
         run = generate("a red mushroom", recipe=recipe, out=tmp_path / "run", quiet=True)

@@ -60,15 +60,17 @@ def test_a_mesh_is_painted_and_stays_as_it_is(box, tmp_path, monkeypatch):
 @needs_weights
 def test_it_resumes_with_the_same_mesh_only(box, tmp_path, capsys):
     recipe = find_recipe("paint").with_steps(4)
-    scene = replace(recipe.colours.scene, mesh=str(box), paint=replace(recipe.colours.scene.paint, resolution=12))
+    scene = replace(recipe.colours.scene, paint=replace(recipe.colours.scene.paint, resolution=12))
     recipe = replace(recipe, colours=replace(recipe.colours, scene=scene, size=32))
-    run = scorelift.generate("a red car", recipe=recipe, out=tmp_path / "run", quiet=True)
+    run = scorelift.paint(box, "a red car", recipe=recipe, out=tmp_path / "run", quiet=True)
     (run.path / "metrics.json").unlink()
-    scorelift.generate("a red car", recipe=recipe, out=tmp_path / "run", resume=True, quiet=True)
+    scorelift.paint(box, "a red car", recipe=recipe, out=tmp_path / "run", resume=True, quiet=True)
     (run.path / "metrics.json").unlink()
     trimesh.creation.box((1, 1, 1)).export(box)
     with pytest.raises(ScoreliftError, match=r"colours\.scene\.mesh: expected the mesh with which .* was begun"):
-        scorelift.generate("a red car", recipe=recipe, out=tmp_path / "run", resume=True, quiet=True)
+        scorelift.paint(box, "a red car", recipe=recipe, out=tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(ScoreliftError, match="preset: expected None"):
+        scorelift.paint(box, "a red car", recipe=recipe, preset="large")
 
 
 def test_what_is_refused(tmp_path, capsys, monkeypatch):
@@ -88,8 +90,5 @@ def test_what_is_refused(tmp_path, capsys, monkeypatch):
 
 
 def test_its_memory_is_counted(box):
-    recipe = find_recipe("paint")
-    scene = replace(recipe.colours.scene, mesh=str(box))
-    recipe = replace(recipe, colours=replace(recipe.colours, scene=scene))
-    (stage,) = plan(recipe, "a red car")
+    (stage,) = plan(find_recipe("paint").of(str(box)), "a red car")
     assert stage.need(stage.ladder[0]).peak > 1e6

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..core.camera_samplers import DreamFusionCameras
+from ..core.errors import bad
 from ..core.schedules import Constant, Ramp
 from ..distill.noise import Times, Trajectory
 from ..distill.sds import SDS
@@ -55,6 +56,13 @@ class Paint(Recipe):
         prompting=Prompting(choice="camera"),
         optimizer=Adam(rate=Ramp(0.1, 0.02, log=True), betas=(0.9, 0.999), eps=1e-15),
     )
+
+    def of(self, mesh: str) -> Paint:
+        """The recipe for the mesh of a file."""
+        scene = self.colours.scene
+        if not isinstance(scene, ModelConfig):
+            raise bad("colours.scene", expected="a ModelConfig, which holds a mesh", got=type(scene).__name__)
+        return replace(self, colours=replace(self.colours, scene=replace(scene, mesh=mesh)))
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
