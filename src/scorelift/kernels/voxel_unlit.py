@@ -50,22 +50,23 @@ class _Integrate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, density: Tensor, features: Tensor, occupied: Any, paths: Paths, settings: Settings) -> Tensor:
         n, channels = density.shape[0], features.shape[-1]
-        grids = density.detach().numpy().reshape(-1), features.detach().numpy().reshape(-1, channels)
+        grids = density.detach().numpy().reshape(-1), features.detach().numpy().reshape(-1)
         out = np.zeros((len(paths.near), channels + 4), np.float32)
-        ctx.march = (n, *grids, occupied, paths, settings, out)
+        ctx.march = (n, *grids, occupied, paths, settings, tuple(range(channels)), out)
         share(lambda *part: forward(*ctx.march, *part))
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        n, channels, parts = ctx.march[0], ctx.march[2].shape[1], torch.get_num_threads()
-        to_density, to_features = np.zeros((parts, n**3), np.float32), np.zeros((parts, n**3, channels), np.float32)
+        n, lanes, parts = ctx.march[0], ctx.march[6], torch.get_num_threads()
+        channels = len(lanes)
+        to_density, to_features = np.zeros((parts, n**3), np.float32), np.zeros((parts, n**3 * channels), np.float32)
         rows = np.zeros((parts, n * n), np.bool_)
         given: tuple[Any, ...] = (*ctx.march, grad.contiguous().numpy())
         share(lambda part, parts: backward(*given, to_density[part], to_features[part], rows[part], part, parts))  # type: ignore[call-arg]
         if parts > 1:
-            share(lambda *part: add_up(n, to_density, to_features, rows, *part))
+            share(lambda *part: add_up(n, lanes, to_density, to_features, rows, *part))
         found = to_density[0].reshape(n, n, n, 1), to_features[0].reshape(n, n, n, channels)
         return *(torch.from_numpy(part) for part in found), None, None, None  # type: ignore[return-value]
 
