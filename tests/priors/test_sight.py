@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from scorelift.cli import main
 from scorelift.core.camera_samplers import OrbitSampler
 from scorelift.core.cameras import orbit
 from scorelift.core.diffusion import Level
@@ -15,10 +16,11 @@ from scorelift.priors.guidance import Guidance
 from scorelift.priors.pyramid import Pyramid, UNetConfig
 from scorelift.priors.sight import FEATURES, camera_features
 from scorelift.priors.text import Tokenizer
-from scorelift.priors.toybox import ToyboxPrior
+from scorelift.priors.toybox import ToyboxPrior, load_toybox, weights_path
 from scorelift.priors.unet import TrunkConfig
 from scorelift.toybox.data import MIRROR
 
+needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 TRUNK = TrunkConfig(
     widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1, 1), self_attention=(False, True),
     cross_attention=(False, True), text_dim=32, embedding=32,
@@ -117,3 +119,11 @@ def test_a_prior_that_hears_no_cameras_is_told_in_words():
 def test_a_network_with_sight_is_read_back():
     config = dataclasses.replace(build(sight=True).net.config, sketch=512)
     assert Pyramid(config).base.sketch.hidden.out_features == 512
+
+
+@needs_weights
+def test_samples_from_around(tmp_path, capsys):
+    words = ["sample", "a yellow duck", "--n", "2", "--steps", "2", "--size", "32", "--out", str(tmp_path / "s.png")]
+    assert main([*words, "--around"]) == (0 if load_toybox().sighted else 2)
+    told = capsys.readouterr()
+    assert (tmp_path / "s.png").exists() or "cameras: toybox cannot be told them" in told.err

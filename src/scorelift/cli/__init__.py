@@ -11,10 +11,10 @@ from ..engine.interrupt import Terminated
 from ..version import __version__
 from .batches import batch
 from .live import studio
-from .models import priors, priors_check, priors_get
+from .models import priors, priors_check, priors_get, sample
 from .options import MODEL, Command, call, fill
 from .plan import plan
-from .runs import canvas, export, generate, paint, recipes, render, sample
+from .runs import canvas, export, generate, paint, recipes, render
 from .studies import reproduce
 from .training import toybox_judge, toybox_refiner, toybox_retriever, toybox_train
 from .world import toybox_render, toybox_show, toybox_words

@@ -1,4 +1,4 @@
-"""Commands about priors: which there are, what one is, how to get it."""
+"""Commands about priors: which there are, what one is, how to get it, what it draws."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
+from ..core.errors import bad, check_at_least, check_finite, check_seed
 from .checks import sentence
 from .options import MODEL
 
@@ -41,7 +42,6 @@ def priors_get(name: Positional[str], /) -> None:
     Args:
         name: A name that `scorelift priors` lists, or a hub id.
     """
-    from ..core.errors import bad
     from ..priors.known import KNOWN, download
     from ..priors.registry import WITHIN
 
@@ -73,7 +73,6 @@ def priors_check(
 
     import torch
 
-    from ..core.errors import check_at_least, check_finite
     from ..core.files import check_out
     from ..core.pictures import to_uint8, write_png
     from ..engine.generate import pick_device
@@ -115,4 +114,58 @@ def priors_check(
         facts["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at most"
     for key, value in facts.items():
         print(f"{key:<9} {value}")
+    print(out)
+
+
+def sample(
+    prompt: Positional[str], /, *, n: int = 8, cfg: float = 3.0, steps: int = 40, ddim: bool = False,
+    around: bool = False, size: int | None = None, seed: int = 0, prior: str = "toybox",
+    model: Annotated[Any, MODEL] = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto", out: Path = Path("samples.png"),
+) -> None:  # fmt: skip
+    """Draw pictures from a prior.
+
+    Args:
+        prompt: What to draw.
+        n: How many pictures.
+        cfg: Guidance scale; 1 is none.
+        steps: Sampling steps.
+        ddim: Deterministic sampling instead of ancestral.
+        around: Tell the prior a camera for each picture, evenly around the object from the front on.
+        size: Height and width in the prior's space; default what it was trained at.
+        seed: Of the noise.
+        prior: A prior's name, a diffusers model's folder or hub id, or a weights file.
+        model: How a diffusers model is loaded and run.
+        device: Where to compute.
+        out: PNG to write.
+    """
+    import torch
+
+    from ..core.camera_samplers import ring
+    from ..core.files import check_out
+    from ..core.pictures import labelled_sheet, write_png
+    from ..engine.generate import pick_device
+    from ..priors.guidance import Guidance
+    from ..priors.registry import check_model, load_prior
+    from ..priors.sampling import sample as draw
+
+    prompt = sentence(prompt)
+    check_at_least("n", n)
+    check_at_least("steps", steps, 2)
+    check_finite("cfg", cfg)
+    check_seed(seed)
+    check_out(out, ".png")
+    check_model(model, prior)
+    found = load_prior(prior, pick_device(device), model)
+    if size is not None and size not in found.sizes:
+        raise bad("size", expected=f"one of {found.sizes}", got=size)
+    encoded = found.encode_prompts([prompt, ""])
+    asked = encoded.pick([0] * n)
+    if around and found.views == 1:  # those of several views are told cameras anyhow
+        asked = found.seen(asked, ring(n))
+    guidance = Guidance.cfg(asked, encoded.pick([1] * n), cfg)
+    generator = torch.Generator().manual_seed(seed)
+    z = draw(found, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(out, labelled_sheet(found.decode(z).cpu(), [""] * n, min(n, 8)))
     print(out)
