@@ -88,7 +88,7 @@ def test_a_crops_backdrop_is_that_of_the_whole_picture():
 
 def test_crops_are_drawn_as_pictures_are(folder):
     entries = json.loads((folder / "shard-00000.json").read_text())
-    assert all(len(entry) == 9 for entry in entries)
+    assert all(len(entry) == 10 for entry in entries)
     assert np.load(folder / "shard-00000.npy", mmap_mode="r").shape[2:] == (CROP, CROP)
     batch = Pictures(folder).draw(12, random.Random(0))
     assert batch.pictures.shape == (12, 3, CROP, CROP)
