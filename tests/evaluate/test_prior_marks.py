@@ -26,6 +26,21 @@ def test_another_caption_is_a_miss():
     assert not any(found[name][0] for name in ("object", "colour", "view"))
 
 
+def test_of_two_colours_either_is_read():
+    spec = Spec("car", "red", finish="two-tone", second="blue")
+    pictures = true_pictures([(spec, "left")], torch.Generator().manual_seed(0))
+    judge = load_judge()[0]
+
+    def read(main: str, second: str) -> tuple[bool, bool]:
+        found = hits(judge, pictures, [(Spec("car", main, finish="two-tone", second=second), "left")])
+        return found["colour"][0], found["colour_main"][0]
+
+    answers = [read("red", "blue"), read("blue", "red")]
+    assert [either for either, _ in answers] == [True, True]
+    assert sorted(main for _, main in answers) == [False, True]
+    assert read("green", "white") == (False, False)
+
+
 def test_the_command_gives_intervals(tmp_path, capsys):
     out = tmp_path / "marks.json"
     assert main(["evaluate", "prior", "--n", "4", "--steps", "2", "--out", str(out)]) == 0

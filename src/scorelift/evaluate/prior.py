@@ -94,13 +94,18 @@ def true_pictures(prompts: list[tuple[Spec, str]], generator: torch.Generator) -
 
 
 def hits(judge: Judge, pictures: Tensor, prompts: list[tuple[Spec, str]]) -> dict[str, list[bool]]:
-    """Whether the judge reads each picture as the prompt says; views only where they can be told apart."""
+    """Whether the judge reads each picture as the prompt says; views only where they can be told apart.
+
+    `colour` is either of the two of a finish: half of a striped toy has either, so "red with white stripes" and "white
+    with red stripes" are one picture. `colour_main` asks for the one that the caption says first all the same.
+    """
     seen = judge_pictures(judge, pictures)
     pairs = list(zip(prompts, seen.object, seen.colour, seen.view, strict=True))
     views = [(view, got) for (spec, view), _, _, got in pairs if view == "overhead" or KINDS[spec.kind].has_front]
     result = {
         "object": [spec.kind == got for (spec, _), got, _, _ in pairs],
-        "colour": [spec.main_colour == got for (spec, _), _, got, _ in pairs],
+        "colour": [got in spec.colours for (spec, _), _, got, _ in pairs],
+        "colour_main": [spec.main_colour == got for (spec, _), _, got, _ in pairs],
         "view": [view == got for view, got in views],
     }
     return result | {f"view_{name}": [got == name for view, got in views if view == name] for name in VIEWS}

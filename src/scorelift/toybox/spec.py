@@ -69,6 +69,11 @@ class Spec:
         return self.second or default_second(self.main_colour)
 
     @property
+    def colours(self) -> tuple[str, ...]:
+        """What it is painted with: one colour, or its finish's two, of which neither need be the first in a picture."""
+        return (self.main_colour,) if self.finish == "plain" else (self.main_colour, self.second_colour)
+
+    @property
     def structure(self) -> tuple[str, tuple[str, ...], str | None]:
         """What decides the shape of the scene: toys of one structure are built and rendered in one batch."""
         return self.kind, tuple(w.name for w in self.worn), self.support
