@@ -35,7 +35,7 @@ def dense():
 def untrained_scorer():
     """The closed world's scorer with a retriever that knows nothing."""
     torch.manual_seed(0)
-    return ToyboxScorer(Retriever(learn_tokenizer()).eval())
+    return ToyboxScorer(Retriever(learn_tokenizer(captions=500)).eval())
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The command line, run as a user runs it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import av
@@ -46,10 +48,19 @@ TINY = [
 ]
 
 
-def scorelift(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+def process(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """The command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "scorelift", *words], cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+def scorelift(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """The same in this process, which has loaded everything already."""
+    said, complained = StringIO(), StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        code = main(words)
+    return subprocess.CompletedProcess(words, code, said.getvalue(), complained.getvalue())
 
 
 def refused(result: subprocess.CompletedProcess, *parts: str) -> None:
@@ -60,10 +71,10 @@ def refused(result: subprocess.CompletedProcess, *parts: str) -> None:
 
 
 def test_version_help_and_lists(tmp_path):
-    assert scorelift("--version", cwd=tmp_path).stdout.startswith("scorelift 0.")
-    assert "generate" in scorelift("--help", cwd=tmp_path).stdout
-    assert "--shape.distiller.cfg-scale" in scorelift("generate", "--help", cwd=tmp_path).stdout
-    assert "--picture.scene.kind" in scorelift("generate", "x", "--recipe", "canvas", "--help", cwd=tmp_path).stdout
+    assert process("--version", cwd=tmp_path).stdout.startswith("scorelift 0.")
+    assert "generate" in process("--help", cwd=tmp_path).stdout
+    assert "--shape.distiller.cfg-scale" in process("generate", "--help", cwd=tmp_path).stdout
+    assert "--picture.scene.kind" in process("generate", "x", "--recipe", "canvas", "--help", cwd=tmp_path).stdout
     assert "--preset draft" in scorelift("recipes", cwd=tmp_path).stdout
     assert "mushroom" in scorelift("toybox", "words", cwd=tmp_path).stdout
 
@@ -106,14 +117,14 @@ def test_contact_sheet(tmp_path):
 
 @needs_weights
 def test_unknown_words(tmp_path):
-    refused(scorelift("generate", "a red griffin", cwd=tmp_path), "griffin", "--prior")
+    refused(process("generate", "a red griffin", cwd=tmp_path), "griffin", "--prior")
     assert not any(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
-    result = scorelift("generate", "a red mushroom", "--steps", "6", "--out", "run", *TINY, cwd=folder)
+    result = process("generate", "a red mushroom", "--steps", "6", "--out", "run", *TINY, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "asset.glb" in result.stdout
     return folder / "run"

@@ -6,10 +6,11 @@ import torch
 
 from scorelift.core.camera_samplers import ring
 from scorelift.core.errors import ScoreliftError
-from scorelift.export.pictures import preview, strip, turntable
+from scorelift.export.pictures import close_up, preview, strip, turntable
 from scorelift.export.surface import extract_surface
 from scorelift.export.texture import bake, colour_of, unwrap
 from scorelift.export.triangles import covered_cells
+from scorelift.recipes.base import Finish
 from scorelift.scenes import Volume, VoxelConfig, VoxelField
 from scorelift.scenes.level import surface_density
 
@@ -111,7 +112,7 @@ def test_unwrapping_keeps_the_surface(surface):
     old, faces, uv = unwrap(surface)
     assert len(faces) == len(surface.faces)
     assert 0 <= uv.min() <= uv.max() <= 1
-    np.testing.assert_array_equal(np.sort(old[faces], 1), np.sort(old[faces], 1))
+    assert {tuple(f) for f in np.sort(old[faces], 1)} == {tuple(f) for f in np.sort(surface.faces, 1)}
     a = np.sort(surface.vertices[old[faces]].sum((1, 2)))
     np.testing.assert_allclose(a, np.sort(surface.vertices[surface.faces].sum((1, 2))), atol=1e-4)
 
@@ -148,3 +149,15 @@ def test_pictures_of_a_scene():
     frames = turntable(scene, ring(6), 32)
     assert len(frames) == 6
     assert strip(scene, ring(4), 16).shape == (16, 64, 3)
+
+
+def test_the_camera_comes_as_near_as_the_toy_allows():
+    def height(scene, zoom):
+        sheet = preview(scene, Finish().ring(1, zoom=zoom), 64)[:64].astype(int)
+        return int((abs(sheet - sheet[0, 0]).sum(-1) > 60).any(1).sum())
+
+    small, large = two_coloured_ball(radius=0.4), two_coloured_ball(radius=0.9)
+    assert height(small, 1.0) < 35
+    assert 50 < height(small, close_up(small, Finish().ring(4))) < 62
+    assert 0.9 < close_up(large, Finish().ring(4)) < 1.2
+    assert close_up(two_coloured_ball(radius=-0.5), Finish().ring(4)) == 1.0  # nothing there

@@ -14,9 +14,23 @@ from scorelift.distill import similarity
 from scorelift.distill.sds import SDS
 from scorelift.engine.run import Run
 from scorelift.evaluate import assets
+from scorelift.evaluate.geometry import compare_views
+from scorelift.evaluate.prior import draw_samples
 from scorelift.recipes import DreamFlow, DreamFusion, ScoreJacobianChaining
 from scorelift.recipes.base import Finish
-from scorelift.reproduce import STUDIES, Bench, Findings, Scale, Study, dreamflow, dreamfusion, measures, sjc, views
+from scorelift.reproduce import (
+    STUDIES,
+    Bench,
+    Findings,
+    Scale,
+    Study,
+    dreamflow,
+    dreamfusion,
+    flat,
+    measures,
+    sjc,
+    views,
+)
 from scorelift.reproduce.bench import small, table, write_index
 from scorelift.scenes import MeshConfig, VoxelConfig
 
@@ -52,7 +66,10 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
     monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
     monkeypatch.setattr(assets, "compare_geometry", partial(assets.compare_geometry, samples=300, grid=16))
     monkeypatch.setattr(measures, "Evaluation", lambda: assets.Evaluation(cameras=assets.Cameras30(azimuths=3)))
+    monkeypatch.setattr(flat, "data_distance", partial(measures.data_distance, count=4))
+    monkeypatch.setattr(flat, "draw_samples", lambda *of, steps, **k: draw_samples(*of, steps=4, **k))
     monkeypatch.setattr(dreamflow, "small_flow", tiny_flow)
+    monkeypatch.setattr(dreamflow, "compare_views", lambda *of, size: compare_views(*of, size=32))
     monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
     monkeypatch.setattr(sjc, "GUIDANCES", (0.0, 3.0))
     return Bench(tmp_path / "runs", device="cpu")
@@ -63,7 +80,7 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
     [
         ("dreamfusion", "figure2", ["ancestral sampling", "SDS, pixels", "SDS, mirrored"]),
         ("dreamfusion", "table1", ["similarity (Dream Fields)", "SDS (DreamFusion)", "truth"]),
-        ("dreamfusion", "figure6", ["base", "+ ViewAug", "+ ViewDep", "+ Lighting", "+ Textureless", "truth"]),
+        ("dreamfusion", "figure6", [*dreamfusion.ablation(), "truth"]),
         ("dreamfusion", "figure9", ["2", "20"]),
         ("dreamfusion", "views", [*views.WAYS, "truth"]),
         ("dreamflow", "figure6", ["SDS", "VSD", "APFO", "APFO, identity"]),
@@ -102,7 +119,7 @@ def test_the_ablation_adds_one_choice_a_row():
     (field,) = DreamFusion.preset("small").stages().values()
     stages = [dataclasses.asdict(dataclasses.replace(field, **row)) for row in dreamfusion.ablation().values()]
     changed = [{key for key in a if a[key] != b[key]} for a, b in pairwise(stages)]
-    assert changed == [{"cameras"}, {"prompting"}, {"shading"}, {"shading"}]
+    assert changed == [{"cameras"}, {"prompting"}, {"shading"}, {"shading"}, {"prompting"}]
     assert stages[-1] == dataclasses.asdict(field)
 
 

@@ -103,7 +103,7 @@ def evaluate_prior(
 ) -> None:
     """Measure a prior with the judge: object, colour, view, held-out combinations; `told`: by the camera, not in words.
 
-    A striped, spotted or two-tone toy's colour is either of its two; the JSON has `colour_main` too, the one said first.
+    A striped, spotted or two-tone toy's colour is either of its two; the JSON's `colour_main` is the one said first.
 
     Args:
         prior: A prior's name, or a weights file.

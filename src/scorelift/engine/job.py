@@ -14,11 +14,9 @@ import torch
 
 from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
-from ..core.pictures import write_png
 from ..core.team import Team
 from ..distill.similarity import Similarity
 from ..export.gltf import to_glb
-from ..export.pictures import preview
 from ..priors.base import Prior
 from ..priors.registry import load_prior
 from ..recipes.base import Stage, check_channels
@@ -26,7 +24,7 @@ from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
 from .interrupt import Interrupt
 from .loop import Loop
-from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_report
+from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_preview, write_report
 from .plan import exhausted
 from .progress import Progress
 from .results import start_scene
@@ -176,9 +174,7 @@ class Job:
         folder = self.run.path / "stages" / name
         folder.mkdir(parents=True, exist_ok=True)
         still, finish = scene.coloured(), self.recipe.finish
-        portrayed(
-            still, lambda model: write_png(folder / "preview.png", preview(model, finish.ring(8), finish.preview_size))
-        )
+        portrayed(still, lambda model: write_preview(folder, model, finish))
         if isinstance(still, Body):
             write_bytes(folder / "asset.glb", to_glb(make_asset(still.to("cpu"), finish), slug(self.run.prompt)))
         scene.to(self.device)

@@ -16,7 +16,7 @@ from ..core.files import write_bytes
 from ..core.pictures import to_uint8, write_png
 from ..export.gltf import from_glb, to_glb
 from ..export.obj import to_obj
-from ..export.pictures import preview, strip, turntable, write_mp4
+from ..export.pictures import close_up, preview, strip, turntable, write_mp4
 from ..export.ply import to_ply
 from ..export.report import report_html
 from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
@@ -47,7 +47,7 @@ def make_asset(scene: Body, finish: Finish) -> Asset:
     return replace(asset, scale=scale, centre=(x, y, z))
 
 
-def portrayed(scene: Scene, work: Callable[[Scene], None]) -> None:
+def portrayed(scene: Scene, work: Callable[[Scene], object]) -> object:
     """Let pictures be made of a scene where that is quickest.
 
     On the CPU, whose renderers are compiled; a network that must be asked sample by sample stays where it is, unless
@@ -69,6 +69,13 @@ def write_live(path: Path, scene: Scene, finish: Finish, size: int = 96) -> None
         write_png(path / "live.png", strip(scene.coloured(), finish.ring(4), size))
 
 
+def write_preview(path: Path, scene: Scene, finish: Finish) -> float:
+    """preview.png, the scene as large as it fits; returns how much it was enlarged."""
+    zoom = close_up(scene, finish.ring(4))
+    write_png(path / "preview.png", preview(scene, finish.ring(8, zoom=zoom), finish.preview_size))
+    return zoom
+
+
 def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
     """preview.png and, of a volume, turntable.mp4."""
     if isinstance(scene, Flat):
@@ -76,8 +83,8 @@ def write_pictures(path: Path, scene: Scene, finish: Finish) -> None:
         rgb = scene.render_all(size)
         write_png(path / "preview.png", to_uint8(rgb))
         return
-    write_png(path / "preview.png", preview(scene, finish.ring(8), finish.preview_size))
-    frames = turntable(scene, finish.ring(finish.turntable_frames, 18.0), finish.turntable_size)
+    zoom = write_preview(path, scene, finish)
+    frames = turntable(scene, finish.ring(finish.turntable_frames, 18.0, zoom), finish.turntable_size)
     write_mp4(path / "turntable.mp4", frames)
 
 

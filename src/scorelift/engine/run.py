@@ -9,6 +9,7 @@ import os
 import re
 import unicodedata
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Run:
     def prompt(self) -> str:
         return self.config["prompt"]
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
         """The recipe it was made with."""
         return recipe_from_json(self.config["recipe"], str(self.path / "config.json"))

@@ -60,7 +60,8 @@ class Prompting:
     """How the prompt is said for each camera."""
 
     choice: Choice = "nearest"
-    "View phrases: the nearest the prior knows, neighbours interpolated, only front, side, back and overhead, or none."
+    """View phrases: the nearest the prior knows, neighbours interpolated, only front, side, back and overhead, or none.
+    Or the camera itself, if the prior can be told it, else the nearest phrase."""
     place: Place = "after"
     'Where the phrase stands: "a duck, front view" or "front view of a duck".'
     overhead_deg: float | None = None
@@ -167,9 +168,9 @@ class Finish:
             if not isinstance(value, bool | None):
                 check_positive(spec.name, value)
 
-    def ring(self, views: int, elevation_deg: float = 15.0) -> Cameras:
-        """Cameras for pictures, evenly around, from the front on."""
-        return ring(views, elevation_deg, FRAME, distance=self.distance, fov_deg=self.fov_deg)
+    def ring(self, views: int, elevation_deg: float = 15.0, zoom: float = 1.0) -> Cameras:
+        """Cameras for pictures, evenly around, from the front on; `zoom` enlarges, if there is no field of view."""
+        return ring(views, elevation_deg, FRAME * zoom, distance=self.distance, fov_deg=self.fov_deg)
 
 
 @dataclass(frozen=True, kw_only=True)

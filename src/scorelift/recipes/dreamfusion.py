@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..core.camera_samplers import DreamFusionCameras, OrbitSampler
-from ..core.samplers import BackdropSampler, DreamFusionLights, ShadingSampler
+from ..core.camera_samplers import DreamFusionCameras
+from ..core.samplers import DreamFusionLights, ShadingSampler
 from ..core.schedules import Constant, Ramp, Steps, WarmupCosine
 from ..distill.noise import Times, annealed
 from ..distill.sds import SDS
 from ..scenes.mlp import MLPConfig
+from . import small
 from .base import Penalties, Prompting, Recipe, Stage
 from .optimizers import Adam, Shampoo
 
@@ -64,6 +65,7 @@ class DreamFusion(Recipe):
           blob of .3 (5); plain backdrops of .25 to .75 for the network of the ray's direction.
         - Cameras and lights of the embedded prior's pictures (Section 3.2's): elevation -10 to 50 degrees, 15 % from 50
           to 75, distance 2 to 4.2, the object filling .68 to .98 of the picture; ambient light .4 to .8 (.1).
+        - The camera itself is told instead of the nearest phrase.
         - Light after 40 % of the steps (7 %), a fifth of it without colour (half).
         - Noise falls from t in [.75, .95] to [.35, .55] ([.02, .98] throughout); cfg 15 (101).
         - Emptiness .002, from the middle on .02 (0), for opacity's .001.
@@ -79,9 +81,10 @@ class DreamFusion(Recipe):
                 ),
                 size=32,
                 views=1,
-                cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
+                cameras=small.CAMERAS,
+                prompting=small.CAMERA,
                 shading=ShadingSampler(albedo_until=0.4, shaded=0.75, textureless=0.2),
-                backdrops=BackdropSampler(grey=(0.25, 0.75)),
+                backdrops=small.BACKDROPS,
                 noise=annealed(0.85, 0.45, 0.2),
                 distiller=SDS(cfg_scale=15.0, weighting="sigma2"),
                 penalties=Penalties(

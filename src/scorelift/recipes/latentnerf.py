@@ -72,8 +72,9 @@ class LatentNeRF(Recipe):
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 5,000 + 2,000 ->
         500 + 200 steps, 64 -> 32 pixels for `latent`, cfg 100 -> 15, higher rates. As the embedded prior likes: falling
-        noise, thin fog instead of a blob, emptiness for entropy, and its own cameras, view phrases and backdrops.
-        Its space is that of pixels: `latent` shows it features that are colours, at half its size.
+        noise, thin fog instead of a blob, emptiness for entropy, its own backdrops, and cameras of its own,
+        told in place of view phrases. Its space is that of pixels: `latent` shows it features that are
+        colours, at half its size.
         """
         full = cls()
         voxels = replace(
@@ -82,12 +83,12 @@ class LatentNeRF(Recipe):
         )  # fmt: skip
         recipe = cls(
             latent=replace(
-                full.latent, steps=500, scene=voxels, size=32, noise=annealed(0.85, 0.5, 0.2), prompting=Prompting(),
+                full.latent, steps=500, scene=voxels, size=32, noise=annealed(0.85, 0.5, 0.2),
                 distiller=SDS(cfg_scale=15.0), penalties=Penalties(emptiness=Steps((0.0, 0.5), (0.002, 0.02))),
                 optimizer=Adam(rate=Constant(0.05)),
             ),
             refine=replace(
-                full.refine, steps=200, scene=voxels, noise=annealed(0.5, 0.25, 0.15), prompting=Prompting(),
+                full.refine, steps=200, scene=voxels, noise=annealed(0.5, 0.25, 0.15),
                 distiller=SDS(cfg_scale=15.0), penalties=Penalties(emptiness=Constant(0.1), roughness=Constant(0.03)),
                 optimizer=Adam(rate=Constant(0.05)),
             ),

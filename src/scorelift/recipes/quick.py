@@ -16,7 +16,7 @@ from ..distill.twin import TwinConfig
 from ..distill.vsd import APFO
 from ..scenes import GaussianConfig, VoxelConfig
 from . import small
-from .base import LIT, UNLIT, Penalties, Prompting, Recipe, Stage
+from .base import LIT, UNLIT, Penalties, Recipe, Stage
 from .optimizers import Adam
 
 CLOUD = GaussianConfig(count=600, most=3000, looks=12)
@@ -28,8 +28,6 @@ RATE = Ramp(1e-2, 2e-3, log=True)
 ADAM = Adam(rate=RATE, betas=(0.9, 0.999), eps=1e-15)
 FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
 """More guidance makes thinner shapes, less makes blunter ones."""
-CAMERA = Prompting(choice="camera")
-"""Told the camera, the prior need not guess within the range of a phrase what stands where: truer, crisper shapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class Quick(Recipe):
         size=32,
         noise=Trajectory(start=0.9, end=0.4, levels=600),
         distiller=FLOW,
-        prompting=CAMERA,
+        prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=UNLIT,
         backdrops=BACKDROPS,
@@ -58,7 +56,7 @@ class Quick(Recipe):
         size=64,
         noise=Trajectory(start=0.6, end=0.35, levels=200),
         distiller=replace(FLOW, cfg_scale=7.5),
-        prompting=CAMERA,
+        prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=LIT,
         backdrops=BACKDROPS,

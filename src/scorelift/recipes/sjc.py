@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..core.camera_samplers import HemisphereSampler, OrbitSampler
+from ..core.camera_samplers import HemisphereSampler
 from ..core.schedules import Constant, Steps
 from ..distill.noise import Times, annealed
 from ..distill.sjc import SJC
 from ..scenes.voxels import VoxelConfig
+from . import small
 from .base import UNLIT, Penalties, Prompting, Recipe, Stage
 from .optimizers import Adamax
 
@@ -75,7 +76,7 @@ class ScoreJacobianChaining(Recipe):
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 10,000 -> 600
         steps, cfg 100 -> 15, emptiness (see `SMALL_SAMPLES`); as the embedded prior likes it, the score is Eq. 16's,
-        noise falls, colours begin grey, voxels are empty below .4 %, and cameras and view phrases are its own.
+        noise falls, colours begin grey, voxels are empty below .4 %, and cameras are its own, told instead of phrases.
         """
         field = cls().field
         assert isinstance(field.scene, VoxelConfig)
@@ -84,9 +85,9 @@ class ScoreJacobianChaining(Recipe):
                 field,
                 steps=600,
                 scene=replace(field.scene, resolution=64, step=1.0, shape="ball", albedo_spread=0.0, prune_alpha=0.004),
-                cameras=OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75)),
+                cameras=small.CAMERAS,
                 noise=annealed(0.85, 0.5, 0.2),
-                prompting=Prompting(),
+                prompting=small.CAMERA,
                 distiller=SJC(cfg_scale=15.0),
                 penalties=replace(
                     field.penalties,

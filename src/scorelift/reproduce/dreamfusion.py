@@ -95,19 +95,23 @@ def ablation() -> dict[str, dict[str, Any]]:
     (field,) = DreamFusion.preset("small").stages().values()
     unlit, lit = ShadingSampler(shaded=0.0), replace(field.shading, textureless=0.0)
     narrow = OrbitSampler(elevation_deg=(0, 30), high_share=0.0, fill=(0.85, 0.85), target_std=0.0)
-    plain = Prompting(choice="none")
+    plain, said = Prompting(choice="none"), Prompting(choice="nearest")
     return {
         "base": {"cameras": narrow, "prompting": plain, "shading": unlit},
         "+ ViewAug": {"prompting": plain, "shading": unlit},
-        "+ ViewDep": {"shading": unlit},
-        "+ Lighting": {"shading": lit},
-        "+ Textureless": {},
+        "+ ViewDep": {"prompting": said, "shading": unlit},
+        "+ Lighting": {"prompting": said, "shading": lit},
+        "+ Textureless": {"prompting": said},
+        "camera for ViewDep": {},
     }
 
 
 def figure6(bench: Bench, scale: Scale) -> Findings:
-    """One choice after another: wide views, view phrases, light, renders without colour."""
-    note = "\n\nEach row adds to the one above; base: elevation 0 to 30 degrees, one distance, albedo renders only."
+    """One choice after another: wide views, view phrases, light, renders without colour, told cameras."""
+    note = (
+        "\n\nEach row adds to the one above; base: elevation 0 to 30 degrees, one distance, albedo renders only. "
+        "In the last row, the preset itself, the prior is told cameras instead of phrases."
+    )
     return compared(_runs(bench, scale, ablation()), scale, "DreamFusion, Figure 6: ablation", note)
 
 

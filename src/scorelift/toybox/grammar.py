@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..core.errors import ScoreliftError, bad
 from ..core.words import words
@@ -35,17 +36,17 @@ _ANGLE = {"low": "low angle", "high": "high angle"}
 
 def view_phrase(view: View, rng: random.Random | None = None) -> str:
     """What follows the comma; the first form of each without `rng`. Empty for a view that says nothing."""
-
-    def choose(forms: tuple[str, ...]) -> str:
-        return forms[0] if rng is None or rng.random() < 0.5 else rng.choice(forms)
-
     if view.elevation == "overhead":
-        base = choose(_OVERHEAD_FORMS)
-        return base if view.azimuth is None else f"{base}, {choose(_AZIMUTH_FORMS[view.azimuth])}"
-    parts = [choose(_AZIMUTH_FORMS[view.azimuth])] if view.azimuth else []
+        base = _choose(_OVERHEAD_FORMS, rng)
+        return base if view.azimuth is None else f"{base}, {_choose(_AZIMUTH_FORMS[view.azimuth], rng)}"
+    parts = [_choose(_AZIMUTH_FORMS[view.azimuth], rng)] if view.azimuth else []
     if view.elevation:
         parts.append(_ANGLE[view.elevation])
     return ", ".join(parts)
+
+
+def _choose(forms: tuple[str, ...], rng: random.Random | None) -> str:
+    return forms[0] if rng is None or rng.random() < 0.5 else rng.choice(forms)
 
 
 def _article(phrase: str) -> str:
@@ -111,6 +112,7 @@ class Reading:
     zoomed: bool
 
 
+@cache
 def _phrases() -> dict[tuple[str, ...], tuple[str, str]]:
     """Every phrase with a meaning: its words -> (category, meaning)."""
     table: dict[tuple[str, ...], tuple[str, str]] = {}
