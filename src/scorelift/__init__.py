@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from .engine.outputs import export_run
     from .engine.painting import paint
     from .engine.run import Run
+    from .evaluate.evidence import rank
     from .priors.registry import load_prior
     from .recipes import RECIPES, find_recipe
 
 __all__ = [
     "RECIPES", "Run", "ScoreliftError", "__version__", "batch", "export_run", "find_recipe", "generate", "load_prior",
-    "paint",
+    "paint", "rank",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
     "export_run": "engine.outputs",
     "paint": "engine.painting",
     "Run": "engine.run",
+    "rank": "evaluate.evidence",
     "load_prior": "priors.registry",
     "RECIPES": "recipes",
     "find_recipe": "recipes",

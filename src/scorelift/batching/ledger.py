@@ -28,6 +28,10 @@ class Entry:
     "What the run took: of one that was finished before, all of it; else what it took this time."
     error: str | None = None
     "A sentence, of one that failed."
+    nats: float | None = None
+    "The prior's evidence for it, if the batch was ranked."
+    best: bool = False
+    "Whether it has the most of its prompt's runs."
     where: str = ""
     "Where it was asked for: `line 3`."
 
@@ -48,6 +52,7 @@ def write_ledger(out: Path, entries: Sequence[Entry]) -> None:
         {
             "prompt": entry.prompt, "seed": entry.seed, "folder": relative(entry.folder, out), "state": entry.state,
             "seconds": entry.seconds, "error": entry.error,
+            **({} if entry.nats is None else {"nats": entry.nats, "best": entry.best}),
         }
         for entry in entries
     ]  # fmt: skip

@@ -79,9 +79,14 @@ def batch(
             crew.close()
             for entry in entries:
                 entry.state = "stopped" if entry.state == "running" else entry.state
-            write_ledger(folder, entries)
-            write_bytes(folder / "index.html", index_html(folder, entries).encode())
+            publish(folder, entries)
     return entries
+
+
+def publish(folder: Path, entries: Sequence[Entry]) -> None:
+    """Write batch.json and index.html."""
+    write_ledger(folder, entries)
+    write_bytes(folder / "index.html", index_html(folder, entries).encode())
 
 
 def _work_off(

@@ -18,7 +18,7 @@ from .runs import canvas, export, generate, paint, recipes, render
 from .studies import reproduce
 from .training import toybox_judge, toybox_refiner, toybox_retriever, toybox_train
 from .world import toybox_render, toybox_show, toybox_words
-from .yardstick import evaluate, evaluate_prefer, evaluate_prior
+from .yardstick import evaluate, evaluate_prefer, evaluate_prior, rank
 
 COMMANDS: dict[str, Command] = {
     "generate": generate,
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "evaluate prior": evaluate_prior,
     "evaluate prefer": evaluate_prefer,
+    "rank": rank,
     "reproduce": reproduce,
 }
 
@@ -105,6 +106,10 @@ def _dispatch(argv: list[str]) -> None:
         from ..evaluate.assets import Evaluation
 
         fill(command, "settings", Evaluation())
+    if command is rank:
+        from ..evaluate.evidence import Evidence
+
+        fill(command, "settings", Evidence())
     if command is render:
         from ..export.shots import Shot
 

@@ -16,7 +16,7 @@ def batch(
     file: Positional[Path], /, *, out: Path = Path("runs/batch"), recipe: str = "quick", preset: str | None = None,
     prior: str | None = None, steps: int | None = None, seed: int | None = None, seeds: int = 1,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto", workers: int | None = None, ray: str | None = None,
-    quiet: bool = False,
+    rank: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Turn a file of prompts into assets, several at a time; the same command continues what was stopped.
 
@@ -33,6 +33,7 @@ def batch(
         device: Where to compute.
         workers: Runs at a time, each with its share of the cores, or a GPU; default 1, with --ray all there is.
         ray: Address of a ray cluster to share the work with; auto: the one at hand; local: one started here.
+        rank: When all is done, ask the prior which of each prompt's runs says it best (`scorelift rank`).
         quiet: Print nothing but errors.
     """
     from ..batching.many import batch as run_them
@@ -46,6 +47,8 @@ def batch(
         file, out=out, recipe=recipe, preset=preset, prior=prior, steps=steps, seed=seed, seeds=seeds, device=device,
         workers=workers, ray=ray, **({} if quiet else {"told": told}),
     )  # fmt: skip
+    if rank:
+        _rank(entries, out, device)
     failed = [entry for entry in entries if entry.state == "failed"]
     if not quiet:
         print(f"{out / 'index.html'}  ({len(entries) - len(failed)} of {len(entries)} finished)")
@@ -54,3 +57,19 @@ def batch(
         for entry in failed:
             print(f"  {entry.where}: {entry.prompt}, seed {entry.seed}: {entry.error}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _rank(entries: list[Entry], out: Path, device: str) -> None:
+    """Mark the best of the runs of each prompt that has several, and write the batch's files again."""
+    from ..batching.many import publish
+    from ..evaluate.evidence import rank
+
+    for prompt in dict.fromkeys(entry.prompt for entry in entries):
+        done = {str(e.folder): e for e in entries if e.prompt == prompt and e.state == "finished"}
+        if len(done) < 2:
+            continue
+        rows = rank(list(done), device=device)
+        for row in rows:
+            done[row["run"]].nats = round(row["nats"], 2)
+        done[rows[0]["run"]].best = True
+    publish(out, entries)

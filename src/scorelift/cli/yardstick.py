@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
@@ -43,6 +43,45 @@ def evaluate(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, result) if out.suffix == ".json" else write_bytes(out, as_markdown(result).encode())
+        print(out)
+
+
+def rank(
+    run: Positional[tuple[Path, ...]],
+    /,
+    *,
+    settings: Annotated[Any, FLAT] = None,
+    prior: str | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    out: Path | None = None,
+) -> None:
+    """Ask the prior which of several runs of a prompt says it best, and shows each side where it should.
+
+    Nats a view: how much likelier the prior finds the renders with the prompt than without (words), and, with the
+    prompt, for knowing the camera (view; low or below 0 where a side is not what it should be, as with a second face).
+
+    Args:
+        run: Folders of finished runs.
+        settings: How evidence is gathered.
+        prior: Who is asked, by name or path; default each run's own.
+        device: Where it computes.
+        out: JSON to write.
+    """
+    from ..core.files import check_out, write_json
+    from ..evaluate.evidence import rank as ranked
+
+    if out is not None:
+        check_out(out, ".json")
+    rows = ranked(list(run), settings, prior=prior, device=device)
+    wide = max(len(row["run"]) for row in rows)
+    for place, row in enumerate(rows):
+        if place == 0 or rows[place - 1]["prompt"] != row["prompt"]:
+            print(f"{row['prompt']}\n{'':{wide + 2}}{'nats':>8}{'95 % over views':>18}{'words':>8}{'view':>8}")
+        between = "[{:.1f}, {:.1f}]".format(*row["interval"])
+        print(f"  {row['run']:{wide}}{row['nats']:>8.1f}{between:>18}{row['words']:>8.1f}{row['view']:>8.1f}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, {"settings": vars(settings), "runs": rows})
         print(out)
 
 
