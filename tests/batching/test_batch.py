@@ -24,6 +24,7 @@ from scorelift.batching.work import work
 from scorelift.cli import main
 from scorelift.core.pictures import write_png
 from scorelift.engine.run import Run
+from scorelift.evaluate import evidence
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
 
@@ -166,6 +167,26 @@ def test_bad_input(tmp_path, monkeypatch, capsys, words, part):
     told = capsys.readouterr().err
     assert part in told
     assert {p.name for p in tmp_path.iterdir()} == {"p.txt", "bad.txt"}
+
+
+@needs_weights
+def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, monkeypatch):
+    (tmp_path / "p.txt").write_text("a red duck\na blue duck\n")
+    asked = []
+
+    def ranked(runs, **_):
+        asked.append(len(runs))
+        return [{"run": run, "nats": 10.0 - i} for i, run in enumerate(reversed(runs))]
+
+    monkeypatch.setattr(evidence, "rank", ranked)
+    words = ["batch", str(tmp_path / "p.txt"), "--recipe", "canvas", "--steps", "1", "--device", "cpu", "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "one"), "--rank"]) == 0
+    assert asked == []  # nothing to choose from
+    assert main([*words, "--out", str(tmp_path / "two"), "--seeds", "2", "--rank"]) == 0
+    assert asked == [2, 2]
+    found = [(row["seed"], row["nats"], row["best"]) for row in ledger(tmp_path / "two")]
+    assert found == [(0, 9.0, False), (1, 10.0, True)] * 2
+    assert (tmp_path / "two" / "index.html").read_text().count("10.0 nats, <b>best</b>") == 2
 
 
 @needs_weights
