@@ -6,14 +6,13 @@ made two-faced by mirroring their front half.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
+from ..core.lights import Lights
 from ..core.samplers import LightSampler
 from ..toybox.judge import Judge, judge_pictures
 from ..toybox.palette import COLOUR_NAMES
@@ -49,20 +48,32 @@ class TwoFaced(Solid):
         return Points((p.x - middle).abs() + middle, p.y, p.z)
 
 
+def portraits(spec: Spec, cameras: Cameras, lights: Lights, *, two_faced: bool = False) -> Float[Tensor, "n 3 64 64"]:
+    """True pictures of a toy, or of the same toy with the disease."""
+    specs = [spec] * len(cameras)
+    solid = build(specs)
+    layers = render_layers(TwoFaced(**vars(solid)) if two_faced else solid, cameras, lights)
+    return paint(layers, slot_colours(specs), torch.full((len(cameras), 3, 1, 1), 0.85))
+
+
+def with_fronts() -> list[Spec]:
+    """One toy of each kind that has a front, in some colour."""
+    return [
+        Spec(name, COLOUR_NAMES[i % len(COLOUR_NAMES)])
+        for i, (name, kind) in enumerate(KINDS.items())
+        if kind.has_front
+    ]
+
+
 def calibrate(judge: Judge, *, elevation_deg: float = 15.0, seed: int = 0) -> dict[str, float]:
     """The score of true objects and of two-faced ones, over every kind with a front."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, cameras = torch.Generator().manual_seed(seed), ring_cameras(elevation_deg)
 
-    def score(make: Callable[[Solid], Solid]) -> float:
+    def score(two_faced: bool) -> float:
         scores = []
-        for i, (name, kind) in enumerate(KINDS.items()):
-            if not kind.has_front:
-                continue
-            specs = [Spec(name, COLOUR_NAMES[i % len(COLOUR_NAMES)])] * VIEWS
-            cameras = ring_cameras(elevation_deg)
-            layers = render_layers(make(build(specs)), cameras, LightSampler().draw(cameras, generator))
-            pictures = paint(layers, slot_colours(specs), torch.full((VIEWS, 3, 1, 1), 0.85))
-            scores.append(janus_score(judge, pictures))
+        for spec in with_fronts():
+            lights = LightSampler().draw(cameras, generator)
+            scores.append(janus_score(judge, portraits(spec, cameras, lights, two_faced=two_faced)))
         return sum(scores) / len(scores)
 
-    return {"true": score(lambda solid: solid), "two_faced": score(lambda solid: TwoFaced(**vars(solid)))}
+    return {"true": score(False), "two_faced": score(True)}
