@@ -106,7 +106,7 @@ class Stage:
     views: int = 1
     "Cameras a step."
     draws: int = 1
-    "Noise draws a camera: one render, so many estimates of its gradient, averaged."
+    "Noise draws a camera: one render, so many estimates of its gradient, averaged; draws come in opposite pairs."
     slices: int = 1
     "Parts the cameras are taken in, one after the other, as far as there are so many: less memory, the same gradient."
     bands: int = 0
