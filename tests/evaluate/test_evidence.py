@@ -31,6 +31,22 @@ def test_of_a_gaussian_it_is_the_log_likelihood_ratio():
     torch.testing.assert_close(found.view, torch.zeros(3))  # it knows of no views
 
 
+def test_a_prior_of_several_views_sees_them_in_groups():
+    class Four(GaussianPrior):
+        views = 4
+
+        def seen(self, condition, cameras):
+            return condition
+
+    settings = Evidence(views=8, levels=2)
+    cameras = settings.ring(4)
+    assert [round(a) for a in cameras.azimuth_deg.tolist()] == [0, 90, 180, 270, 45, 135, 225, 315]
+    found = gather(Four(torch.ones(3, 4, 4), 0.5), "x", torch.ones(8, 3, 4, 4), cameras, settings)
+    assert found.words.shape == (8,)
+    with pytest.raises(ScoreliftError, match="views: expected a multiple of 4"):
+        Evidence(views=6).ring(4)
+
+
 def test_of_known_pictures_it_is_the_surprise_of_their_group():
     generator = torch.Generator().manual_seed(0)
     known = torch.rand(8, 3, 8, 8, generator=generator) * 2 - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from dataclasses import replace
@@ -27,6 +28,7 @@ from scorelift.distill.vsd import APFO, VSD
 from scorelift.engine.generate import advice
 from scorelift.engine.loop import Loop
 from scorelift.engine.results import final_scene
+from scorelift.evaluate.evidence import Evidence
 from scorelift.priors.adapters import Adapters
 from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.guidance import Guidance
@@ -132,6 +134,9 @@ def test_a_run_in_latent_space_leaves_a_mesh_and_decoded_pictures(kind, checkpoi
     assert {"asset.glb", "decoded.png", "preview.png"} <= {path.name for path in run.path.iterdir()}
     assert not final_scene(run).latent
     assert final_scene(run, coloured=False).field.albedo.shape[-1] == (4 if kind == "sd15" else 16)
+    (ranked,) = scorelift.rank([run], Evidence(views=2, levels=2), device="cpu")
+    assert math.isfinite(ranked["words"] + ranked["view"])
+    assert shapes == [64, 1, 1]  # view by view, to spare memory
     again = scorelift.generate("a red mushroom", out=tmp_path / "next", recipe=recipe, device="cpu", quiet=True,
                                start=run.path)  # fmt: skip
     assert again.finished

@@ -60,9 +60,16 @@ class Evidence:
         if not 0 < self.sigma[0] < self.sigma[1] < math.inf:
             raise bad("sigma", expected="two rising numbers above 0", got=self.sigma)
 
-    def ring(self) -> Cameras:
-        """The cameras."""
-        return RingSampler(count=self.views, elevation_deg=self.elevation_deg).ring()
+    def ring(self, together: int = 1) -> Cameras:
+        """The cameras, in groups of so many, each evenly around, for a prior of several views.
+
+        Raises:
+            ScoreliftError: if they do not come out even.
+        """
+        if self.views % together:
+            raise bad("views", expected=f"a multiple of {together}, which this prior sees together", got=self.views)
+        cameras = RingSampler(count=self.views, elevation_deg=self.elevation_deg).ring()
+        return cameras[torch.arange(self.views).view(together, -1).T.flatten()]
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def rank(
         check_finished(run)
     rows: list[dict[str, Any]] = []
     held: Prior | None = None
-    loaded, cameras = "", settings.ring()
+    loaded = ""
     for run in opened:
         name = prior or run.recipe.prior
         scene = final_scene(run).gridded()
@@ -138,13 +145,17 @@ def rank(
             raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
         if held is None or loaded != name:
             held, loaded = load_prior(name, device, run.recipe.model), name
-        size = held.sizes[0] if held.bound is not None else LATENT_PIXELS
-        nats = gather(held, run.prompt, look(scene, cameras, size, "shaded"), cameras, settings)
-        total = (nats.words + nats.view).tolist()
+        cameras = settings.ring(held.views)
+        latent = held.bound is None
+        pictures = look(scene, cameras, LATENT_PIXELS if latent else held.sizes[0], "shaded")
+        parts = torch.arange(len(cameras)).split(held.views if latent else len(cameras))  # large models: as few as go
+        nats = [gather(held, run.prompt, pictures[part], cameras[part], settings) for part in parts]
+        words, view = torch.cat([n.words for n in nats]), torch.cat([n.view for n in nats])
+        total = (words + view).tolist()
         mean, lower, upper = interval(total, [str(i) for i in range(len(total))])
         rows.append({
             "run": str(run.path), "prompt": run.prompt, "nats": mean, "interval": [lower, upper],
-            "words": float(nats.words.mean()), "view": float(nats.view.mean()),
+            "words": float(words.mean()), "view": float(view.mean()),
         })  # fmt: skip
     order = list(dict.fromkeys(row["prompt"] for row in rows))
     return sorted(rows, key=lambda row: (order.index(row["prompt"]), -row["nats"]))
