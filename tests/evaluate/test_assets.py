@@ -47,7 +47,12 @@ def test_every_mark_is_there(run, untrained):
     assert 0 <= first["r1_albedo"] <= first["r10_albedo"] <= 1
     assert 0 < first["iou"] < 1
     assert result["mean"]["chamfer"]["n"] == 1  # two runs, but one prompt
-    assert result["truth"]["r1_albedo"]["mean"] in (0, pytest.approx(1 / 3, abs=1e-4), pytest.approx(2 / 3, abs=1e-4), 1)
+    assert result["truth"]["r1_albedo"]["mean"] in (
+        0,
+        pytest.approx(1 / 3, abs=1e-4),
+        pytest.approx(2 / 3, abs=1e-4),
+        1,
+    )
     assert {"object", "janus"} < result["truth"].keys()
     assert result["settings"]["candidates"] == 13
     json.dumps(result)
