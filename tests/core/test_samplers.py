@@ -27,8 +27,8 @@ def test_several_views_surround_the_object(generator):
     gaps = torch.cat([azimuth[1:] - azimuth[:-1], azimuth[:1] + 360 - azimuth[-1:]])
     assert float(gaps.min()) > 0
     assert float(gaps.max()) < 270
-    many = torch.stack([OrbitSampler().draw(4, generator).azimuth_deg for _ in range(2500)]).flatten()
-    assert float((torch.histc(many, 8, 0, 360) / len(many) - 1 / 8).abs().max()) < 0.015
+    many = torch.stack([OrbitSampler().draw(4, generator).azimuth_deg for _ in range(1000)]).flatten()
+    assert float((torch.histc(many, 8, 0, 360) / len(many) - 1 / 8).abs().max()) < 0.02
 
 
 def test_lights_are_on_the_cameras_side(generator):

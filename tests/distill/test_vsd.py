@@ -106,7 +106,7 @@ def test_the_variance_of_renders_follows_the_flow_in_closed_form(spread, generat
 
     A twin that does not know how the renders are spread, D(x) = x, breaks it.
     """
-    prior, schedule, q0 = gaussian(), Trajectory(start=0.9, end=0.05, levels=1000), spread**2
+    prior, schedule, q0 = gaussian(), Trajectory(start=0.9, end=0.05, levels=500), spread**2
     sigmas = schedule.sigmas(prior)
 
     def kept(q, s):

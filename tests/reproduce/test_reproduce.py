@@ -65,7 +65,9 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
     monkeypatch.setattr(views, "said", lambda way, **k: shrunk(said(way, **k)))
     monkeypatch.setattr(views, "calibrate", lambda judge: {"true": 0.1, "two_faced": 0.5})
     monkeypatch.setattr(assets, "compare_geometry", partial(assets.compare_geometry, samples=300, grid=16))
-    monkeypatch.setattr(measures, "Evaluation", lambda: assets.Evaluation(cameras=assets.Cameras30(azimuths=3)))
+    monkeypatch.setattr(
+        measures, "Evaluation", lambda: assets.Evaluation(distractors=12, cameras=assets.Cameras30(azimuths=3))
+    )
     monkeypatch.setattr(flat, "data_distance", partial(measures.data_distance, count=4))
     monkeypatch.setattr(flat, "draw_samples", lambda *of, steps, **k: draw_samples(*of, steps=4, **k))
     monkeypatch.setattr(dreamflow, "small_flow", tiny_flow)
