@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import statistics
 
-import torch
-
-from scorelift.core.lights import Lights
 from scorelift.evaluate.evidence import Evidence, gather
 from scorelift.evaluate.janus import portraits, with_fronts
+from scorelift.export.pictures import head_light
 from scorelift.priors.registry import load_prior
 from scorelift.toybox.grammar import say
 
@@ -27,7 +25,7 @@ def main() -> None:
     asked = parser.parse_args()
     prior, settings = load_prior(asked.prior), Evidence(views=asked.views, levels=asked.levels)
     cameras = settings.ring()
-    lights = Lights(cameras.position + 1.2 * cameras.c2w[:, :3, 1], torch.full((len(cameras),), 0.4))
+    lights = head_light(cameras, 0.4)
     rows = []
     print("| toy | words | view | words, two-faced | view, two-faced |\n|---|---|---|---|---|")
     for spec in with_fronts():

@@ -10,8 +10,9 @@ import torch
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.engine.generate import generate
+from scorelift.engine.run import Run
 from scorelift.evaluate.assets import true_pictures
-from scorelift.evaluate.evidence import Evidence, gather
+from scorelift.evaluate.evidence import Evidence, gather, rank
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
 from scorelift.priors.registry import load_prior
 from scorelift.recipes import find_recipe
@@ -103,6 +104,10 @@ def test_runs_in_their_order(pair, tmp_path, capsys):
 def test_what_cannot_be_ranked(pair, tmp_path, capsys):
     assert main(["rank"]) == main(["rank", str(tmp_path)]) == main(["rank", pair[0], "--prior", "imagen"]) == 2
     told = capsys.readouterr().err.splitlines()
+    runs = [Run.open(path) for path in pair]
+    runs[1].recipe = dataclasses.replace(runs[1].recipe, prior="another")
+    with pytest.raises(ScoreliftError, match=r"by one prior.*toybox and another.*--prior"):
+        rank(runs)
     assert "run: expected folders of finished runs, got 'none'" in told[0]
     assert "run: expected" in told[1]
     assert "prior: " in told[2]

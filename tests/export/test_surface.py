@@ -158,6 +158,17 @@ def test_the_camera_comes_as_near_as_the_toy_allows():
 
     small, large = two_coloured_ball(radius=0.4), two_coloured_ball(radius=0.9)
     assert height(small, 1.0) < 35
-    assert 50 < height(small, close_up(small, Finish().ring(4))) < 62
-    assert 0.9 < close_up(large, Finish().ring(4)) < 1.2
-    assert close_up(two_coloured_ball(radius=-0.5), Finish().ring(4)) == 1.0  # nothing there
+    assert 50 < height(small, close_up(small, Finish().ring(8))) < 62
+    assert 0.9 < close_up(large, Finish().ring(8)) < 1.2
+    assert close_up(two_coloured_ball(radius=-0.5), Finish().ring(8)) == 1.0  # nothing there
+
+
+def test_a_crate_stays_whole_from_every_side():
+    crate = two_coloured_ball()
+    x = torch.linspace(-1, 1, 48).abs()
+    with torch.no_grad():
+        crate.field.density[..., 0] = 25 * (0.5 - torch.stack(torch.meshgrid(x, x, x, indexing="ij")).amax(0))
+    finish = Finish()
+    for frame in turntable(crate, finish.ring(16, 18.0, close_up(crate, finish.ring(8))), 64):
+        edge = np.concatenate([frame[0], frame[-1], frame[:, 0], frame[:, -1]]).astype(int)
+        assert abs(edge - frame[0, 0]).max() < 10

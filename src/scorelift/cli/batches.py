@@ -62,14 +62,21 @@ def batch(
 def _rank(entries: list[Entry], out: Path, device: str) -> None:
     """Mark the best of the runs of each prompt that has several, and write the batch's files again."""
     from ..batching.many import publish
+    from ..core.locks import alone
+    from ..engine.run import Run
     from ..evaluate.evidence import rank
 
-    for prompt in dict.fromkeys(entry.prompt for entry in entries):
-        done = {str(e.folder): e for e in entries if e.prompt == prompt and e.state == "finished"}
-        if len(done) < 2:
-            continue
-        rows = rank(list(done), device=device)
-        for row in rows:
-            done[row["run"]].nats = round(row["nats"], 2)
-        done[rows[0]["run"]].best = True
-    publish(out, entries)
+    groups: dict[tuple[str, str], dict[str, Entry]] = {}  # nats of two prompts, or two priors, do not compare
+    for entry in entries:
+        if entry.state == "finished":
+            key = entry.prompt, Run.open(entry.folder).recipe.prior
+            groups.setdefault(key, {})[str(entry.folder)] = entry
+    with alone(out):
+        for done in groups.values():
+            if len(done) < 2:
+                continue
+            rows = rank(list(done), device=device)
+            for row in rows:
+                done[row["run"]].nats = round(row["nats"], 2)
+            done[rows[0]["run"]].best = True
+        publish(out, entries)

@@ -71,7 +71,7 @@ def write_live(path: Path, scene: Scene, finish: Finish, size: int = 96) -> None
 
 def write_preview(path: Path, scene: Scene, finish: Finish) -> float:
     """preview.png, the scene as large as it fits; returns how much it was enlarged."""
-    zoom = close_up(scene, finish.ring(4))
+    zoom = close_up(scene, finish.ring(8))  # a crate is widest across its corners
     write_png(path / "preview.png", preview(scene, finish.ring(8, zoom=zoom), finish.preview_size))
     return zoom
 

@@ -127,7 +127,8 @@ def rank(
         device: where; "auto" as `scorelift.generate` has it.
 
     Raises:
-        ScoreliftError: for no run, one that is unfinished or not of a 3-D recipe, or a prompt the prior cannot read.
+        ScoreliftError: for no run, one that is unfinished or not of a 3-D recipe, several priors of a prompt, or a
+            prompt the prior cannot read.
     """
     settings, device = settings or Evidence(), pick_device(device)
     if not runs:
@@ -135,6 +136,8 @@ def rank(
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
     for run in opened:
         check_finished(run)
+    if prior is None:
+        _check_one_prior(opened)
     rows: list[dict[str, Any]] = []
     held: Prior | None = None
     loaded = ""
@@ -159,3 +162,13 @@ def rank(
         })  # fmt: skip
     order = list(dict.fromkeys(row["prompt"] for row in rows))
     return sorted(rows, key=lambda row: (order.index(row["prompt"]), -row["nats"]))
+
+
+def _check_one_prior(runs: Sequence[Run]) -> None:
+    """Raise if runs of one prompt are of several priors, whose nats do not compare."""
+    asked: dict[str, str] = {}
+    for run in runs:
+        if asked.setdefault(run.prompt, run.recipe.prior) != run.recipe.prior:
+            both = f"{asked[run.prompt]} and {run.recipe.prior}"
+            raise bad("run", expected=f"runs of {run.prompt!r} by one prior, for nats of two do not compare", got=both,
+                      remedy="Say by --prior who is asked.")  # fmt: skip

@@ -47,14 +47,14 @@ def four_ways(scene: Scene, cameras: Cameras, size: int) -> dict[str, Float[Tens
     }
 
 
-def close_up(scene: Scene, cameras: Cameras, *, margin: float = 0.1, most: float = 1.8) -> float:
+def close_up(scene: Scene, cameras: Cameras, *, margin: float = 0.15, most: float = 1.8) -> float:
     """How much larger a scene can be shown, at most `most` times; a share `margin` of the picture stays free."""
     size = 48
     opacity = scene.photograph(cameras, size, background=torch.zeros(len(cameras), 3, 1, 1)).opacity[:, 0]
     where = (opacity > 0.5).nonzero()[:, 1:]
     if len(where) == 0:
         return 1.0
-    reach = ((where + 0.5) * 2 / size - 1).abs().amax(1).quantile(0.99)
+    reach = ((where + 0.5) * 2 / size - 1).abs().max()
     return min(most, (1 - margin) / float(reach + 1 / size))
 
 
