@@ -93,7 +93,7 @@ def test_a_batch_goes_on_past_failures_and_is_not_done_twice(tmp_path, here):
     here.asked.clear()
     again = batch()
     assert [order["prompt"] for order in here.asked] == ["a red duck"]  # the one that failed
-    assert here.asked[0]["recipe"] == "magic3d"
+    assert here.asked[0]["recipe"]["type"] == "Magic3D"
     assert [entry.state for entry in again] == [entry.state for entry in entries]
     assert {p: p.stat().st_mtime_ns for p in entries[0].folder.rglob("*")} == before
 
@@ -154,6 +154,9 @@ def test_the_ledger_is_whole_or_absent(tmp_path, monkeypatch):
         (["p.txt", "--steps", "0"], "steps: expected"),
         (["p.txt", "--prior", "imagen"], "prior: expected"),
         (["p.txt", "--device", "tpu"], "--device"),
+        (["p.txt", "--shape.stepps", "3"], "--shape.stepps: no such option"),
+        (["p.txt", "--recipe", "sjc", "--shape.steps", "3"], "--shape.steps: no such option"),
+        (["p.txt", "--until", "dawn"], "until: expected one of"),
         (["p.txt", "--out", "p.txt"], "out: expected a path through folders"),
         (["bad.txt"], "line 2: prompt: the embedded prior does not know 'griffin'"),
         ([], "FILE"),
@@ -187,6 +190,17 @@ def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, monkeypatch):
     found = [(row["seed"], row["nats"], row["best"]) for row in ledger(tmp_path / "two")]
     assert found == [(0, 9.0, False), (1, 10.0, True)] * 2
     assert (tmp_path / "two" / "index.html").read_text().count("10.0 nats, <b>best</b>") == 2
+
+
+@needs_weights
+def test_the_commands_options_are_the_recipes(tmp_path, here, monkeypatch):
+    rows = [{"prompt": "a pig"}, {"prompt": "a pig", "picture.size": 32, "seed": 4}]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.chdir(tmp_path)
+    words = ["--recipe", "canvas", "--picture.steps", "2", "--seed", "3", "--prior", "toybox", "--quiet"]
+    assert main(["batch", "p.jsonl", *words, "--device", "cpu"]) == 0
+    plans = [Run.open(tmp_path / "runs" / "batch" / f"a-pig-{seed}").recipe for seed in (3, 4)]
+    assert [(plan.seed, plan.picture.steps, plan.picture.size) for plan in plans] == [(3, 2, 64), (4, 2, 32)]
 
 
 @needs_weights

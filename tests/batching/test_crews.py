@@ -12,9 +12,11 @@ import pytest
 from scorelift.batching import crews
 from scorelift.batching.crews import Processes, Ray, hire
 from scorelift.batching.work import work
+from scorelift.core.config import to_json
 from scorelift.core.errors import ScoreliftError
+from scorelift.recipes import find_recipe
 
-BAD = {"prompt": "a red duck", "recipe": "slow", "device": "cpu"}
+BAD = {"prompt": " ", "recipe": to_json(find_recipe("canvas")), "device": "cpu"}
 
 
 def ended(crew, seconds=60):
@@ -29,7 +31,8 @@ def ended(crew, seconds=60):
 def test_work_tells_what_came_of_it(monkeypatch):
     told = work(BAD)
     assert told["state"] == "failed"
-    assert told["error"].startswith("recipe: expected")
+    assert told["error"].startswith("prompt: expected")
+    assert work(BAD | {"recipe": "slow"})["error"].startswith("recipe: expected")
     for error, state in ((KeyboardInterrupt(), "stopped"), (ZeroDivisionError("by zero"), "failed")):
 
         def broken(error=error, **order):
@@ -47,7 +50,7 @@ def test_a_process_tells_its_sentence(tmp_path):
     ((number, outcome),) = ended(crew)
     assert number == 7
     assert outcome["state"] == "failed"
-    assert outcome["error"].startswith("recipe: expected")
+    assert outcome["error"].startswith("prompt: expected")
     crew.close()
 
 
@@ -156,7 +159,7 @@ def test_a_cluster_does_the_work(fake_ray):
     assert crew.busy == 1
     ((number, outcome),) = crew.done()
     assert number == 3
-    assert outcome["error"].startswith("recipe: expected")
+    assert outcome["error"].startswith("prompt: expected")
     crew.start(4, BAD)
     crew.stop()
     assert crew.done() == [(4, {"state": "stopped", "seconds": None, "error": None})]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,15 +7,20 @@ import pytest
 from scorelift.batching.checks import check_orders, check_settings
 from scorelift.batching.orders import Settings, read_orders
 from scorelift.core.errors import ScoreliftError
+from scorelift.distill.sds import SDS
 from scorelift.engine.run import Run
 from scorelift.priors.toybox import weights_path
-from scorelift.recipes import find_recipe
+from scorelift.recipes import find_recipe, with_fields
 
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 
 
+def settings_of(*, recipe="quick", preset=None, **others):
+    return Settings(recipe=find_recipe(recipe, preset), **others)
+
+
 def read(source, tmp_path, **settings):
-    return read_orders(source, tmp_path / "out", Settings(**settings))
+    return read_orders(source, tmp_path / "out", settings_of(**settings))
 
 
 def written(tmp_path, name, *lines):
@@ -27,15 +33,13 @@ def test_a_prompt_a_line(tmp_path):
     path = written(tmp_path, "p.txt", "\ufeff# toys", "a red mushroom", "", "  a blue duck  ", "   # no more")
     orders, complaints = read(path, tmp_path, seeds=2, seed=5, steps=7, preset="draft")
     assert not complaints
-    assert [(o.where, o.prompt, o.seed, o.folder.name) for o in orders] == [
+    assert [(o.where, o.prompt, o.plan.seed, o.folder.name) for o in orders] == [
         ("line 2", "a red mushroom", 5, "a-red-mushroom-5"),
         ("line 2", "a red mushroom", 6, "a-red-mushroom-6"),
         ("line 4", "a blue duck", 5, "a-blue-duck-5"),
         ("line 4", "a blue duck", 6, "a-blue-duck-6"),
     ]
-    plan = orders[1].plan()
-    assert plan.seed == 6
-    assert {stage.steps for stage in plan.stages().values()} == {7}
+    assert orders[1].plan == replace(find_recipe("quick", "draft").with_steps(7), seed=6)
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.txt"])
@@ -48,19 +52,42 @@ def test_json_lines(tmp_path, name):
     path = written(tmp_path, name, "# toys", *map(json.dumps, rows))
     orders, complaints = read(path, tmp_path, preset="draft", steps=9)
     assert not complaints
-    assert [(o.recipe, o.preset, o.seed, o.steps, o.prior) for o in orders] == [
-        ("quick", "draft", 0, 9, None),
-        ("sjc", None, 3, 5, "toybox"),  # another recipe has other presets
-        ("quick", "long", 0, 9, None),
+    assert [o.plan for o in orders] == [
+        find_recipe("quick", "draft").with_steps(9),
+        replace(find_recipe("sjc").with_steps(5), seed=3, prior="toybox"),  # another recipe has other presets
+        find_recipe("quick", "long").with_steps(9),
     ]
     assert [o.folder.relative_to(tmp_path / "out").as_posix() for o in orders] == ["a-red-mushroom-0", "a/b", "c"]
     several, _ = read(path, tmp_path, seeds=2)
     assert [o.folder.name for o in several[-2:]] == ["c-0", "c-1"]
 
 
+def test_lines_have_fields_of_their_own(tmp_path):
+    rows = [
+        "a red duck",
+        {"prompt": "a red duck", "shape.distiller.cfg-scale": 9, "shape.steps": 800, "until": "shape", "out": "a"},
+        {"prompt": "a red duck", "shape.distiller": {"type": "SDS", "cfg_scale": 4}, "out": "b"},
+        {"prompt": "a red duck", "preset": "draft", "out": "c"},
+        {"prompt": "a red duck", "recipe": "quick", "out": "d"},
+    ]
+    usual = with_fields(find_recipe("quick"), {"shape.steps": 700})
+    orders, complaints = read_orders(rows, tmp_path, Settings(recipe=usual, seed=2))
+    assert not complaints
+    plans = [replace(order.plan, seed=0) for order in orders]
+    shape = replace(usual.shape, steps=800, distiller=replace(usual.shape.distiller, cfg_scale=9))
+    assert plans == [
+        usual,
+        replace(usual, until="shape", shape=shape),
+        replace(usual, shape=replace(usual.shape, distiller=SDS(cfg_scale=4))),
+        find_recipe("quick", "draft"),  # which begins with its own
+        usual,
+    ]
+    assert {order.plan.seed for order in orders} == {2}
+
+
 def test_a_list_does_as_well(tmp_path):
     orders, _ = read(["a red duck", {"prompt": "a pig", "seed": 2}], tmp_path)
-    assert [(o.where, o.prompt, o.seed) for o in orders] == [("item 1", "a red duck", 0), ("item 2", "a pig", 2)]
+    assert [(o.where, o.prompt, o.plan.seed) for o in orders] == [("item 1", "a red duck", 0), ("item 2", "a pig", 2)]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +105,13 @@ def test_a_list_does_as_well(tmp_path):
         ('{"prompt": "a duck", "recipe": "slow"}', "recipe: expected one of"),
         ('{"prompt": "a duck", "preset": "huge"}', "preset: expected one of"),
         ('{"prompt": "a duck", "out": "../x"}', "within the batch's"),
+        ('{"prompt": "a duck", "shape.stepps": 3}', "Did you mean 'shape.steps'?"),
+        ('{"prompt": "a duck", "shape.steps": "many"}', "Stage.steps: expected int"),
+        ('{"prompt": "a duck", "shape.distiller": 3}', "Stage.distiller: expected"),
+        ('{"prompt": "a duck", "shape.distiller.type": "SDS"}', "a field of the recipe"),
+        ('{"prompt": "a duck", "shape.seed.x": 3}', "a field of the recipe"),
+        ('{"prompt": "a duck", "until": "dawn"}', "until: expected one of"),
+        ('{"prompt": "a duck", "until": 3}', "until: expected text"),
     ],
 )
 def test_what_is_wrong_with_a_line_is_told_with_its_number(tmp_path, line, part):
@@ -104,7 +138,7 @@ def test_files_that_cannot_be_read(tmp_path):
 )
 def test_what_is_wrong_with_every_line_is_told_once(wrong):
     with pytest.raises(ScoreliftError, match=f"{next(iter(wrong))}: expected"):
-        check_settings(Settings(**wrong))
+        check_settings(settings_of(**wrong))
 
 
 @needs_weights
@@ -130,7 +164,7 @@ def test_a_folder_goes_on_only_with_the_same_run(tmp_path):
         return orders[0]
 
     order = checked(steps=5)
-    run = Run.create(order.folder, order.prompt, order.plan())
+    run = Run.create(order.folder, order.prompt, order.plan)
     checked(steps=5)
     with pytest.raises(ScoreliftError, match=r"steps: expected 5, with which the run in .* was begun, got 6"):
         checked(steps=6)

@@ -11,15 +11,14 @@ from ..engine.job import check_size
 from ..engine.run import Run
 from ..priors.base import Prior
 from ..priors.registry import SUFFIX, WITHIN, check_there, load_prior
-from ..recipes import Recipe, find_recipe
+from ..recipes import Recipe
 from .orders import Complaint, Order, Settings
 
 
 def check_settings(settings: Settings) -> None:
     """Raise for what is wrong with every line, so that it is told once."""
-    usual = find_recipe(settings.recipe, settings.preset)
     if settings.steps is not None:
-        usual.with_steps(settings.steps)
+        settings.recipe.with_steps(settings.steps)
     if settings.prior is not None:
         check_there(settings.prior)
     if settings.seed is not None:
@@ -57,7 +56,7 @@ def _place(complaint: Complaint) -> int:
 
 
 def _check(order: Order, priors: dict[str, Prior | ScoreliftError | None]) -> None:
-    plan = order.plan()
+    plan = order.plan
     prior = _prior(plan.prior, priors)
     if prior is not None:
         prior.check_prompt(order.prompt)
@@ -67,7 +66,7 @@ def _check(order: Order, priors: dict[str, Prior | ScoreliftError | None]) -> No
             other.check_prompt(order.prompt)
         elif prior is not None and stage.prior is None:
             check_size(prior, stage)
-    check_folder_of(order, plan)
+    check_folder_of(order)
 
 
 def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior | None:
@@ -89,7 +88,7 @@ def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior
     return found
 
 
-def check_folder_of(order: Order, plan: Recipe) -> None:
+def check_folder_of(order: Order) -> None:
     """Raise if the folder holds anything but this very run, finished or begun."""
     folder = order.folder
     if not folder.exists() or (folder.is_dir() and is_empty(folder)):
@@ -100,7 +99,7 @@ def check_folder_of(order: Order, plan: Recipe) -> None:
     run = Run.open(folder)
     if run.prompt != order.prompt:
         raise bad("prompt", expected=f"the prompt of the run in {folder}, {run.prompt!r}", got=order.prompt)
-    for name, begun, wanted in differences(run.recipe, plan):
+    for name, begun, wanted in differences(run.recipe, order.plan):
         raise bad(option_of(name), expected=f"{begun}, with which the run in {folder} was begun", got=wanted,
                   remedy="Choose another --out.")  # fmt: skip
 

@@ -38,7 +38,7 @@ class Entry:
     @staticmethod
     def of(order: Order) -> Entry:
         """The entry of an order, before this batch did anything for it."""
-        entry = Entry(prompt=order.prompt, seed=order.seed, folder=order.folder, where=order.where)
+        entry = Entry(prompt=order.prompt, seed=order.plan.seed, folder=order.folder, where=order.where)
         if (order.folder / "config.json").exists():
             run = Run.open(order.folder)
             if run.finished:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.config import to_json
 from ..core.errors import check_at_least, check_choice
 from ..core.files import write_bytes
 from ..core.locks import alone
+from ..engine.generate import check_asked
 from ..engine.interrupt import Interrupt
+from ..recipes import Recipe, find_recipe
 from .checks import check_orders, check_settings
 from .crews import Crew, hire
 from .ledger import Entry, write_ledger
@@ -26,7 +29,7 @@ def batch(
     source: str | Path | Sequence[str | Mapping[str, Any]],
     *,
     out: str | Path = "runs/batch",
-    recipe: str = "quick",
+    recipe: str | Recipe = "quick",
     preset: str | None = None,
     prior: str | Path | None = None,
     steps: int | None = None,
@@ -41,9 +44,11 @@ def batch(
 
     Args:
         source: a file of prompts, one a line, or of JSON objects, one a line, with "prompt" and what of "seed",
-            "recipe", "preset", "prior", "steps" and "out" is to differ; or a list of prompts and such objects.
+            "recipe", "preset", "prior", "steps", "until", "out" and the recipe's fields ("shape.steps") is to differ;
+            or a list of prompts and such objects.
         out: the folder of all runs, of `batch.json` and `index.html`.
-        recipe, preset, prior, steps, device: as `scorelift.generate` has them.
+        recipe, preset, prior, steps, device: as `scorelift.generate` has them; what names another recipe or preset does
+            not begin with this one's fields.
         seed: the first of each prompt; default the recipe's.
         seeds: runs of each prompt.
         workers: runs at a time, each with its share of the cores, or a GPU; default 1; on a cluster all it has.
@@ -59,13 +64,13 @@ def batch(
         KeyboardInterrupt: after Ctrl-C, when all runs under way are saved; the same call continues them.
     """
     folder = Path(out)
+    check_asked(recipe, preset, prior, steps, seed)
     check_at_least("seeds", seeds)
     if workers is not None:
         check_at_least("workers", workers)
     check_choice("device", device, ("auto", "cpu", "cuda", "mps"))
-    settings = Settings(
-        recipe=recipe, preset=preset, prior=None if prior is None else str(prior), steps=steps, seed=seed, seeds=seeds
-    )
+    usual = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe
+    settings = Settings(recipe=usual, prior=None if prior is None else str(prior), steps=steps, seed=seed, seeds=seeds)
     check_settings(settings)
     orders, complaints = read_orders(source, folder, settings)
     with alone(folder):
@@ -120,7 +125,5 @@ def _work_off(
 
 def arguments(order: Order, device: str) -> dict[str, Any]:
     """An order as `scorelift.generate` takes it, in plain values."""
-    return {
-        "prompt": order.prompt, "out": str(order.folder.absolute()), "recipe": order.recipe, "preset": order.preset,
-        "prior": order.prior, "steps": order.steps, "seed": order.seed, "device": device,
-    }  # fmt: skip
+    plan = to_json(order.plan)
+    return {"prompt": order.prompt, "out": str(order.folder.absolute()), "recipe": plan, "device": device}

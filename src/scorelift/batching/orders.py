@@ -5,26 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..core.errors import ScoreliftError, bad, check_prompt
-from ..engine.generate import check_asked
 from ..engine.run import slug
-from ..recipes import Recipe, find_recipe
+from ..recipes import Recipe, find_recipe, with_fields
 
-KEYS = ("prompt", "seed", "recipe", "preset", "prior", "steps", "out")
-_TEXT = ("recipe", "preset", "prior", "out")
+KEYS = ("prompt", "seed", "recipe", "preset", "prior", "steps", "until", "out")
+_TEXT = ("recipe", "preset", "prior", "until", "out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What holds for every line that does not say otherwise."""
 
-    recipe: str = "quick"
-    preset: str | None = None
+    recipe: Recipe = field(default_factory=lambda: find_recipe("quick"))
+    "Of lines that name neither a recipe nor a preset."
     prior: str | None = None
     steps: int | None = None
     seed: int | None = None
@@ -40,24 +39,8 @@ class Order:
     where: str
     "Where it was asked for: `line 3`."
     prompt: str
-    seed: int
     folder: Path
-    recipe: str
-    preset: str | None = None
-    prior: str | None = None
-    steps: int | None = None
-
-    def plan(self) -> Recipe:
-        """The recipe of the run.
-
-        Raises:
-            ScoreliftError: for an unknown one, or a setting it does not take.
-        """
-        check_asked(self.prompt, self.recipe, self.preset, self.prior, self.steps, self.seed)
-        plan = find_recipe(self.recipe, self.preset)
-        if self.steps is not None:
-            plan = plan.with_steps(self.steps)
-        return dataclasses.replace(plan, seed=self.seed, prior=self.prior or plan.prior)
+    plan: Recipe
 
 
 @dataclass(frozen=True)
@@ -129,21 +112,30 @@ def _orders(where: str, item: Any, out: Path, settings: Settings) -> Iterator[Or
     if isinstance(item, ScoreliftError):
         raise item
     asked = _checked({"prompt": item} if isinstance(item, str) else item)
-    recipe = asked.get("recipe") or settings.recipe
-    of_preset = settings.preset if recipe == settings.recipe else None  # another recipe has other presets
-    order = Order(
-        where=where, prompt=asked["prompt"], seed=0, folder=out, recipe=recipe,
-        preset=asked.get("preset") or of_preset,
-        prior=asked.get("prior") or settings.prior,
-        steps=settings.steps if asked.get("steps") is None else asked["steps"],
-    )  # fmt: skip
-    first = settings.seed if asked.get("seed") is None else asked["seed"]
-    first = find_recipe(recipe, order.preset).seed if first is None else first
-    for seed in range(first, first + settings.seeds):
-        name = asked.get("out") or f"{slug(order.prompt)}-{seed}"
-        if asked.get("out") and settings.seeds > 1:
-            name = f"{name}-{seed}"
-        yield dataclasses.replace(order, seed=seed, folder=out / name)
+    prompt, name = asked["prompt"], asked.get("out")
+    plan = _plan(asked, settings)
+    for seed in range(plan.seed, plan.seed + settings.seeds):
+        own = f"{name}-{seed}" if settings.seeds > 1 else name
+        folder = out / (own if name else f"{slug(prompt)}-{seed}")
+        yield Order(where=where, prompt=prompt, folder=folder, plan=dataclasses.replace(plan, seed=seed))
+
+
+def _plan(asked: Mapping[str, Any], settings: Settings) -> Recipe:
+    """The recipe of a line's first run: the batch's, or the one it names; then what is said of steps, prior and seed;
+    then the line's own fields.
+    """
+    plan = settings.recipe
+    name, preset = asked.get("recipe") or plan.name, asked.get("preset")
+    if name != plan.name or preset:
+        plan = find_recipe(name, preset)
+    every: dict[str, Any] = {"prior": settings.prior, "seed": settings.seed, "steps": settings.steps}
+    said = every | {key: value for key, value in asked.items() if value is not None}
+    if said["steps"] is not None:
+        plan = plan.with_steps(said["steps"])
+    changes = {key: said[key] for key in ("prior", "seed", "until") if said.get(key) is not None}
+    plan = dataclasses.replace(plan, **changes)
+    fields = {key: value for key, value in asked.items() if key not in KEYS}
+    return with_fields(plan, fields) if fields else plan
 
 
 def _checked(asked: Any) -> dict[str, Any]:
@@ -155,10 +147,11 @@ def _checked(asked: Any) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise ScoreliftError(f'expected a JSON object like {{"prompt": "a red mushroom"}}, got {asked!r}.')
     for key in asked:
-        if key not in KEYS:
-            near = get_close_matches(str(key), KEYS, n=1)
+        if key not in KEYS and "." not in key:
+            near = get_close_matches(key, KEYS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else ""
-            raise bad(str(key), expected=f"one of the keys {', '.join(KEYS)}", got=str(key), remedy=hint)
+            known = f"one of the keys {', '.join(KEYS)}, or a field of the recipe, as shape.steps"
+            raise bad(key, expected=known, got=key, remedy=hint)
     check_prompt(asked.get("prompt"))
     for key in _TEXT:
         if not isinstance(asked.get(key), str | None):

@@ -19,16 +19,17 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     """Make one run, or continue it.
 
     Args:
-        order: arguments of `scorelift.generate`, as JSON has them.
+        order: arguments of `scorelift.generate`, as JSON has them; the recipe as config.json does.
 
     Returns:
         "state" ("finished", "failed" or "stopped"), "seconds", and "error", a sentence.
     """
     from ..engine.generate import generate
+    from ..recipes import recipe_from_json
 
     begun, state, error = time.monotonic(), "finished", None
     try:
-        generate(**order, resume=True, quiet=True)
+        generate(**order | {"recipe": recipe_from_json(order["recipe"], "recipe")}, resume=True, quiet=True)
     except ScoreliftError as wrong:
         state, error = "failed", str(wrong)
     except KeyboardInterrupt:

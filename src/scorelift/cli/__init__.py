@@ -87,7 +87,7 @@ def _dispatch(argv: list[str]) -> None:
     command, rest = COMMANDS[name], argv[len(name.split()) :]
     if _group(name) and rest[:1] and rest[0] in HELP:
         print(_usage(name) + "\n")  # and, below, the options of the group's own command
-    if command in (generate, paint, plan):
+    if command in (generate, paint, batch, plan):
         command(rest)
         return
     if command is toybox_train:

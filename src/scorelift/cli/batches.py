@@ -3,52 +3,73 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import AvoidSubcommands, Positional
+
+from .options import FLAT, call
+from .runs import peek
 
 if TYPE_CHECKING:
     from ..batching.ledger import Entry
 
 
-def batch(
-    file: Positional[Path], /, *, out: Path = Path("runs/batch"), recipe: str = "quick", preset: str | None = None,
-    prior: str | None = None, steps: int | None = None, seed: int | None = None, seeds: int = 1,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto", workers: int | None = None, ray: str | None = None,
-    rank: bool = False, quiet: bool = False,
-) -> None:  # fmt: skip
-    """Turn a file of prompts into assets, several at a time; the same command continues what was stopped.
+def batch(argv: Sequence[str]) -> None:
+    """Turn a file of prompts into assets, several at a time."""
+    from ..recipes import find_recipe
 
-    Args:
-        file: One prompt a line (# begins a comment), or one JSON object a line with "prompt" and, if they are to
-            differ, "seed", "recipe", "preset", "prior", "steps" and "out", the name of its folder.
-        out: Folder of all runs, of batch.json and index.html.
-        recipe: Method; `scorelift recipes` lists them.
-        preset: A variant of the recipe.
-        prior: A prior's name, a diffusers model's folder or hub id, or a weights file; default the recipe's.
-        steps: Steps of each stage; schedules scale along.
-        seed: The first seed of each prompt; default the recipe's.
-        seeds: Runs of each prompt, with one seed after the other.
-        device: Where to compute.
-        workers: Runs at a time, each with its share of the cores, or a GPU; default 1, with --ray all there is.
-        ray: Address of a ray cluster to share the work with; auto: the one at hand; local: one started here.
-        rank: When all is done, ask the prior which of each prompt's runs says it best (`scorelift rank`).
-        quiet: Print nothing but errors.
-    """
-    from ..batching.many import batch as run_them
+    default = find_recipe(peek(argv, "--recipe") or "quick", peek(argv, "--preset"))
 
-    def told(entry: Entry, ended: int, total: int) -> None:
-        if entry.state != "stopped":
-            doing = {"running": "begins", "finished": f"finished in {entry.seconds or 0:.0f} s"}
-            print(f"{ended}/{total}  {entry.prompt}, seed {entry.seed}: {doing.get(entry.state, 'failed')}", flush=True)
+    def command(
+        file: Positional[Path], /, *, out: Path = Path("runs/batch"), recipe: str = "quick", preset: str | None = None,
+        steps: int | None = None, seeds: int = 1, device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        workers: int | None = None, ray: str | None = None, rank: bool = False, quiet: bool = False,
+        settings: Annotated[Any, FLAT] = default,
+    ) -> None:  # fmt: skip
+        """Turn a file of prompts into assets, several at a time; the same command continues what was stopped.
 
-    entries = run_them(
-        file, out=out, recipe=recipe, preset=preset, prior=prior, steps=steps, seed=seed, seeds=seeds, device=device,
-        workers=workers, ray=ray, **({} if quiet else {"told": told}),
-    )  # fmt: skip
-    if rank:
-        _rank(entries, out, device)
+        Args:
+            file: One prompt a line (# begins a comment), or one JSON object a line with "prompt" and, if they are to
+                differ, "seed", "recipe", "preset", "prior", "steps", "until", fields of the recipe ("shape.steps") and
+                "out", the name of its folder.
+            out: Folder of all runs, of batch.json and index.html.
+            recipe: Method; `scorelift recipes` lists them.
+            preset: A variant of the recipe.
+            steps: Steps of each stage; schedules scale along.
+            seeds: Runs of each prompt, with one seed after the other.
+            device: Where to compute.
+            workers: Runs at a time, each with its share of the cores, or a GPU; default 1, with --ray all there is.
+            ray: Address of a ray cluster to share the work with; auto: the one at hand; local: one started here.
+            rank: When all is done, ask the prior which of each prompt's runs says it best (`scorelift rank`).
+            quiet: Print nothing but errors.
+            settings: Every field of the recipe; the prior and the first seed also of lines that name another recipe.
+        """
+        from ..batching.many import batch as run_them
+
+        entries = run_them(
+            file, out=out, recipe=settings, steps=steps, prior=peek(argv, "--prior"),
+            seed=settings.seed if peek(argv, "--seed") else None, seeds=seeds, device=device,
+            workers=workers, ray=ray, told=(lambda *_: None) if quiet else _told,
+        )  # fmt: skip
+        if rank:
+            _rank(entries, out, device)
+        _report(entries, out, quiet)
+
+    command.__annotations__["settings"] = Annotated[type(default), FLAT, AvoidSubcommands]
+    call(command, argv, "scorelift batch")
+
+
+def _told(entry: Entry, ended: int, total: int) -> None:
+    """Say that a run has begun or ended."""
+    if entry.state != "stopped":
+        doing = {"running": "begins", "finished": f"finished in {entry.seconds or 0:.0f} s"}
+        print(f"{ended}/{total}  {entry.prompt}, seed {entry.seed}: {doing.get(entry.state, 'failed')}", flush=True)
+
+
+def _report(entries: list[Entry], out: Path, quiet: bool) -> None:
+    """Say what came of a batch; if a run failed, the exit code is 1."""
     failed = [entry for entry in entries if entry.state == "failed"]
     if not quiet:
         print(f"{out / 'index.html'}  ({len(entries) - len(failed)} of {len(entries)} finished)")

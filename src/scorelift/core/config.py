@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -55,6 +57,30 @@ def leaves(value: Any, name: str = "") -> dict[str, Any]:
         return {name: value}
     inner = (leaves(item, f"{name}.{key}" if name else key) for key, item in value.items())
     return {key: item for part in inner for key, item in part.items()}
+
+
+def with_values(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `to_json` wrote, with other values for some fields by their dotted names, hyphens for underscores or not.
+
+    Raises:
+        ScoreliftError: for a name that no field has.
+
+    >>> with_values({"seed": 0, "field": {"type": "B", "cfg_scale": 3}}, {"field.cfg-scale": 5})
+    {'seed': 0, 'field': {'type': 'B', 'cfg_scale': 5}}
+    """
+    config = copy.deepcopy(config)
+    for name, value in values.items():
+        *path, last = name.replace("-", "_").split(".")
+        node: Any = config
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if last == "type" or not isinstance(node, dict) or last not in node:
+            known = [option_of(leaf) for leaf in leaves(config) if leaf.split(".")[-1] != "type"]
+            near = get_close_matches(name.replace("_", "-"), known, n=1)
+            raise bad(name, expected="a field of the recipe", got="none of that name",
+                      remedy=f"Did you mean {near[0]!r}?" if near else "")  # fmt: skip
+        node[last] = value
+    return config
 
 
 def option_of(name: str) -> str:

@@ -42,9 +42,8 @@ def pick_device(name: str) -> str:
     return name
 
 
-def check_asked(prompt: Any, recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> None:
+def check_asked(recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> None:
     """Raise for what is not of its kind."""
-    check_prompt(prompt)
     for name, number in (("steps", steps), ("seed", seed)):
         if number is not None and not isinstance(number, int):
             raise bad(name, expected="a whole number", got=number)
@@ -89,7 +88,8 @@ def generate(
         ScoreliftError: for bad input, an empty scene, values that are not finite, too little memory, a folder in which
             another process works. Nothing of another run is touched.
     """
-    check_asked(prompt, recipe, preset, prior, steps, seed)
+    check_prompt(prompt)
+    check_asked(recipe, preset, prior, steps, seed)
     where = pick_device(device)
     team = Team.join(where)
     plan = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe

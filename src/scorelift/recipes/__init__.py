@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from ..core.config import from_json, parts_of
+from ..core.config import from_json, parts_of, to_json, with_values
 from ..core.errors import ScoreliftError, bad, check_choice
 from .base import Recipe, Stage
 from .canvas import CanvasRecipe
@@ -36,15 +37,33 @@ __all__ = [
 ]  # fmt: skip
 
 
-def find_recipe(name: str, preset: str | None = None) -> Recipe:
-    """A recipe by name, or one of its presets.
+def find_recipe(name: str, preset: str | None = None, fields: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name, or one of its presets, with other values for some of its fields.
+
+    Args:
+        fields: by the names that `scorelift generate` has for them. What holds fields itself is given whole, with its
+            class as "type"; those that are left out are then that class's.
 
     Raises:
-        ScoreliftError: for an unknown name.
+        ScoreliftError: for an unknown name, or a value that a field does not take.
+
+    >>> find_recipe("quick", fields={"shape.steps": 900, "shape.distiller": {"type": "SDS"}}).shape.distiller.weighting
+    'sigma2'
     """
     check_choice("recipe", name, RECIPES)
     cls = RECIPES[name]
-    return cls() if preset is None else cls.preset(preset)
+    found = cls() if preset is None else cls.preset(preset)
+    return with_fields(found, fields) if fields else found
+
+
+def with_fields(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values for some of its fields, as `find_recipe` takes them."""
+    try:
+        found = from_json(with_values(to_json(recipe), fields), known_parts(), OWN)
+    except TypeError as error:
+        raise ScoreliftError(f"{', '.join(fields)}: expected values of the fields' kinds ({error}).") from error
+    assert isinstance(found, Recipe)
+    return found
 
 
 OWN: list[type] = []

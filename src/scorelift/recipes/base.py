@@ -132,7 +132,8 @@ class Stage:
         check_numbers(self)
         if isinstance(self.noise, Trajectory) and self.noise.levels > self.steps:
             raise bad("noise.levels", expected=f"at most the stage's steps, {self.steps}, so that none is left out",
-                      got=self.noise.levels)  # fmt: skip
+                      got=self.noise.levels,
+                      remedy="Lower it too, or set all stages' steps (--steps), which scales it along.")  # fmt: skip
 
     def lasting(self, steps: int) -> Stage:
         """The stage with so many steps; a trajectory keeps its steps a level, as far as it can."""
