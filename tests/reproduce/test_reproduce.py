@@ -96,6 +96,11 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
             "table2",
             [*(f"{m}, 1 steps" for m in ("SDS", "VSD", "APFO", "APFO, identity")), "truth", "seconds"],
         ),
+        (
+            "dreamflow",
+            "seconds",
+            [*(f"{m}, 1 steps" for m in ("SDS", "APFO, identity", "VSD", "APFO")), "truth", "seconds"],
+        ),
         ("dreamflow", "figure5", ["field", "mesh", "refined", "truth", "seconds"]),
         ("sjc", "figure2", ["1", "2", "4", "8"]),
         ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),

@@ -112,12 +112,12 @@ def _orders(where: str, item: Any, out: Path, settings: Settings) -> Iterator[Or
     if isinstance(item, ScoreliftError):
         raise item
     asked = _checked({"prompt": item} if isinstance(item, str) else item)
-    prompt, name = asked["prompt"], asked.get("out")
+    prompt: str = asked["prompt"]
+    name: str | None = asked.get("out")
     plan = _plan(asked, settings)
     for seed in range(plan.seed, plan.seed + settings.seeds):
-        own = f"{name}-{seed}" if settings.seeds > 1 else name
-        folder = out / (own if name else f"{slug(prompt)}-{seed}")
-        yield Order(where=where, prompt=prompt, folder=folder, plan=dataclasses.replace(plan, seed=seed))
+        own = f"{slug(prompt)}-{seed}" if name is None else f"{name}-{seed}" if settings.seeds > 1 else name
+        yield Order(where=where, prompt=prompt, folder=out / own, plan=dataclasses.replace(plan, seed=seed))
 
 
 def _plan(asked: Mapping[str, Any], settings: Settings) -> Recipe:

@@ -63,6 +63,12 @@ STUDIES: dict[str, dict[str, Study]] = {
             full=Scale(prompts=KINDS, seeds=(0, 1)),
             fast=Scale(prompts=KINDS[:6], seeds=(0,)),
         ),
+        "seconds": Study(
+            dreamflow.equal_seconds,
+            "the same in about equal seconds: half of the steps where a twin is learned",
+            full=Scale(prompts=KINDS, seeds=(0, 1)),
+            fast=Scale(prompts=KINDS[:6], seeds=(0,)),
+        ),
         "figure5": Study(
             dreamflow.figure5,
             "field, mesh and refined mesh (also Figure 13 and Table 3)",

@@ -55,22 +55,34 @@ def small_flow() -> DreamFlow:
 
 def table2(bench: Bench, scale: Scale) -> Findings:
     """What each distiller makes of a field in half of the preset's steps and in all of them."""
+    found = _fields(bench, scale, dict.fromkeys(field_methods(), (0.5, 1.0)), "the field by SDS, VSD and APFO")
+    return replace(found, picture=stacked(_score_against_seconds(found.values), found.picture))
+
+
+def equal_seconds(bench: Bench, scale: Scale) -> Findings:
+    """The same at about equal cost: with a learned twin, a step takes twice as long, so half of the steps are made."""
+    parts = {"SDS": (1.0,), "APFO, identity": (1.0,), "VSD": (0.5,), "APFO": (0.5,)}
+    return _fields(bench, scale, parts, "the field by SDS, VSD and APFO in about equal seconds")
+
+
+def _fields(bench: Bench, scale: Scale, parts: Mapping[str, tuple[float, ...]], what: str) -> Findings:
+    """What some of the `field_methods` make, each in these parts of the preset's steps."""
     recipes: dict[str, Recipe] = {}
-    for name, recipe in field_methods().items():
-        whole = scale.steps or recipe.nerf.steps
-        recipes |= {f"{name}, {n} steps": recipe.with_steps(n) for n in (max(1, whole // 2), whole)}
+    for name, some in parts.items():
+        recipe = field_methods()[name]
+        lengths = [max(1, int(part * (scale.steps or recipe.nerf.steps))) for part in some]
+        recipes |= {f"{name}, {n} steps": recipe.with_steps(n) for n in lengths}
     runs = bench.grid(scale, {name: lambda seed, r=recipe: replace(r, seed=seed) for name, recipe in recipes.items()})
     seconds = {name: [worked(run, "nerf") for run in group if run is not None] for name, group in runs.items()}
-    found = compared(
+    return compared(
         runs,
         scale,
-        "DreamFlow, Table 2: the field by SDS, VSD and APFO",
+        f"DreamFlow, Table 2: {what}",
         "\n\nOne hash grid, one optimizer. SDS at cfg 15, noise annealed from .85 to .45; VSD at cfg 7.5, noise up to "
         ".98, then .5; APFO at cfg 7.5 along its trajectory, with a learned twin or with D(x) = x. "
         "Processor seconds of the optimization alone.",
         seconds,
     )
-    return replace(found, picture=stacked(_score_against_seconds(found.values), found.picture))
 
 
 def _score_against_seconds(values: Mapping[str, Any]) -> UInt8[ndarray, "h w 3"]:
