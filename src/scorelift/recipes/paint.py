@@ -26,7 +26,6 @@ from ..scenes import HashConfig, ModelConfig, VoxelConfig
 from . import small
 from .base import LIT, UNLIT, Finish, Prompting, Recipe, Stage
 from .optimizers import Adam, AdamW
-from .quick import BACKDROPS
 
 CAMERAS = DreamFusionCameras(  # code: distance 1 to 1.5 of a mesh of radius .6, fov 40 to 70; our radius is .8
     distance=(1.6, 2.4), focal=(0.714, 1.374), elevation_deg=(-30.0, 90.0), even_area_share=0.0, position_jitter=0.0,
@@ -52,7 +51,7 @@ class Paint(Recipe):
         distiller=APFO(cfg_scale=5.0, twin=TwinConfig(kind="identity")),
         cameras=small.CAMERAS,
         shading=LIT,
-        backdrops=BACKDROPS,
+        backdrops=small.TINTED,
         prompting=small.CAMERA,
         optimizer=Adam(rate=Ramp(0.1, 0.02, log=True), betas=(0.9, 0.999), eps=1e-15),
     )

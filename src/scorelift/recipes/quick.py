@@ -22,8 +22,6 @@ from .optimizers import Adam
 CLOUD = GaussianConfig(count=600, most=3000, looks=12)
 PAINT = VoxelConfig(resolution=112, shape="box")
 "What the Gaussians' colours become for the mesh."
-BACKDROPS = replace(small.BACKDROPS, tint=0.4)
-"""Before grey ones alone, a car's pale windows are taken for the background and eaten."""
 RATE = Ramp(1e-2, 2e-3, log=True)
 ADAM = Adam(rate=RATE, betas=(0.9, 0.999), eps=1e-15)
 FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
@@ -47,7 +45,7 @@ class Quick(Recipe):
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=UNLIT,
-        backdrops=BACKDROPS,
+        backdrops=small.TINTED,
         optimizer=ADAM,
     )
     surface: Stage = Stage(
@@ -59,7 +57,7 @@ class Quick(Recipe):
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=LIT,
-        backdrops=BACKDROPS,
+        backdrops=small.TINTED,
         penalties=Penalties(bending=Constant(3e-2), unevenness=Constant(3.0)),
         optimizer=small.CARVE,
     )

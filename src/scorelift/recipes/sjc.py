@@ -77,6 +77,7 @@ class ScoreJacobianChaining(Recipe):
         """What `small` scales: 100 -> 64 voxels along an edge in a ball, half -> whole voxel steps, 10,000 -> 600
         steps, cfg 100 -> 15, emptiness (see `SMALL_SAMPLES`); as the embedded prior likes it, the score is Eq. 16's,
         noise falls, colours begin grey, voxels are empty below .4 %, and cameras are its own, told instead of phrases.
+        Random backdrops take the learned background's place, in which pale parts vanish.
         """
         field = cls().field
         assert isinstance(field.scene, VoxelConfig)
@@ -84,8 +85,17 @@ class ScoreJacobianChaining(Recipe):
             field=replace(
                 field,
                 steps=600,
-                scene=replace(field.scene, resolution=64, step=1.0, shape="ball", albedo_spread=0.0, prune_alpha=0.004),
+                scene=replace(
+                    field.scene,
+                    resolution=64,
+                    step=1.0,
+                    shape="ball",
+                    albedo_spread=0.0,
+                    prune_alpha=0.004,
+                    environment=False,
+                ),
                 cameras=small.CAMERAS,
+                backdrops=small.TINTED,
                 noise=annealed(0.85, 0.5, 0.2),
                 prompting=small.CAMERA,
                 distiller=SJC(cfg_scale=15.0),

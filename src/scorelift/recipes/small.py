@@ -23,6 +23,8 @@ MESH = MeshConfig(resolution=40, paint=FIELD)
 CAMERAS = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
 BACKDROPS = BackdropSampler(grey=(0.25, 0.75))
 """Not as bright as the prior knows them, for before white nothing white is seen."""
+TINTED = replace(BACKDROPS, tint=0.4)
+"""Before grey ones alone, a car's pale windows are taken for the background and eaten."""
 
 CAMERA = Prompting(choice="camera")
 """Told the camera, the prior need not guess within the range of a phrase what stands where: truer, crisper shapes."""
