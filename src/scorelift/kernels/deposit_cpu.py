@@ -1,17 +1,18 @@
-"""Gaussians laid down on a grid of voxels, compiled by numba at first use, and kept on disk."""
+"""Gaussians laid down on a grid of voxels, compiled."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
+
+from .compiling import exact
 
 REACH = 3.0
 "Standard deviations beyond which a Gaussian is nowhere."
 
 
-@njit(cache=True, nogil=True)
+@exact
 def deposit(place, inverse, half, peak, colour, sums):
     """Add each Gaussian's density, and colour times density, to the voxels of the box of half extents around it.
 

@@ -1,4 +1,4 @@
-"""The hash encoding on a CPU, compiled by numba at first use, in single precision, and kept on disk.
+"""The hash encoding on a CPU, compiled, in single precision.
 
 Levels are shared out among as many threads as torch uses. Each has its own rows of the table, so gradients are added
 without copies or locks, in an order that does not depend on the number of threads. The gradient on points is a sum over
@@ -16,14 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numba import njit
 from torch import Tensor
 
+from .compiling import fast, inlined
 from .hash_encoding import PRIMES, HashLevels
 from .threads import share
 
-FAST = {"contract", "reassoc", "arcp", "afn", "nsz"}
-"All of fastmath but the promises that nothing is infinite or NaN."
 NONE, ONE, HALF = (np.float32(value) for value in (0, 1, 0.5))
 _, PRIME_Y, PRIME_Z = PRIMES
 
@@ -73,7 +71,7 @@ def backward(
     return found[0], found[1]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _place(coordinate, resolution):
     """The cell of a coordinate, and how far above its lower side it lies, in cells."""
     place = min(max((coordinate + ONE) * (HALF * np.float32(resolution)), NONE), np.float32(resolution))
@@ -81,7 +79,7 @@ def _place(coordinate, resolution):
     return cell, place - np.float32(cell)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _rows(i, j, k, resolution, dense, rows, offset):
     """Rows of a cell's eight vertices."""
     if dense:
@@ -105,7 +103,7 @@ def _rows(i, j, k, resolution, dense, rows, offset):
     )
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _weights(f, g, h):
     """Shares of a cell's eight vertices."""
     a, b, c, d = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g
@@ -113,7 +111,7 @@ def _weights(f, g, h):
     return a * low, a * h, b * low, b * h, c * low, c * h, d * low, d * h
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _forward(grids, table, points, out, features, part, parts):
     for level in range(part, len(grids.resolution), parts):
         resolution, dense = grids.resolution[level], grids.dense[level]
@@ -132,7 +130,7 @@ def _forward(grids, table, points, out, features, part, parts):
                 )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _to_table(grids, points, grad, to_table, features, part, parts):
     for level in range(part, len(grids.resolution), parts):
         resolution, dense = grids.resolution[level], grids.dense[level]
@@ -149,7 +147,7 @@ def _to_table(grids, points, grad, to_table, features, part, parts):
                     to_table[at[corner], m] += weight[corner] * grad[n, first + m]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _to_points(grids, table, points, grad, to_points, features, part, parts):
     pull = np.empty(8, np.float32)
     for n in range(part * len(points) // parts, (part + 1) * len(points) // parts):

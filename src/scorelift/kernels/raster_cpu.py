@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 
+from .compiling import exact
 from .raster import EDGE, NEAR
 from .threads import share
 
@@ -22,7 +22,7 @@ def visible_compiled(screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], 
     return torch.from_numpy(seen)
 
 
-@njit(nogil=True, cache=True, fastmath=False)
+@exact
 def _fill(points, faces, nearness, seen, part, parts):
     """Rows [part / parts, (part + 1) / parts) of one picture; `nearness` is 1 / depth."""
     size = len(seen)

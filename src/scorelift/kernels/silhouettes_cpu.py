@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 
+from .compiling import exact
 from .triangles import Edges
 
 HALF = np.float32(0.5)
@@ -21,17 +21,17 @@ def crossings(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Columns of `silhouettes.Crossings`; float32."""
     given: tuple[Any, ...] = tuple(t.contiguous().numpy() for t in (screen, faces, edges.ends, edges.faces, depth))
-    found = _walk(*given, size, np.float32(near), np.float32(reach))  # type: ignore[call-arg]
+    found = _walk(*given, size, np.float32(near), np.float32(reach))
     inside, outside, edge, down = (torch.from_numpy(column) for column in found)
     return inside, outside, inside // (size * size), edges.ends[edge], down
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _turn(a, b, c):
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _walk(screen, faces, ends, beside, depth, size, near, reach):
     """Pixels inside and outside, edges, whether above each other."""
     room, count = 1024, 0
@@ -88,7 +88,7 @@ def _walk(screen, faces, ends, beside, depth, size, near, reach):
     return inside[:count].copy(), outside[:count].copy(), edge[:count].copy(), down[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _longer(column):
     """A column with room for twice as much."""
     wider = np.empty(2 * len(column), column.dtype)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from .compiling import exact
 
 
 class _AreasAround(torch.autograd.Function):
@@ -67,7 +68,7 @@ def consistency(
     return _Known.apply(points, _consistency, faces.contiguous().numpy(), beside.contiguous().numpy(), least)
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _areas(points, faces):
     """Area vectors of triangles."""
     areas = np.empty((len(faces), 3), points.dtype)
@@ -80,7 +81,7 @@ def _areas(points, faces):
     return areas
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _add_areas_back(points, faces, f, g0, g1, g2, grad):
     """Add to the points' gradient what a face's area vector hands back, given its own gradient."""
     half = points.dtype.type(0.5)
@@ -101,7 +102,7 @@ def _add_areas_back(points, faces, f, g0, g1, g2, grad):
     grad[i, 2] -= b2 + c2
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _areas_around(points, faces):
     areas, total = _areas(points, faces), np.zeros_like(points)
     for f in range(len(faces)):
@@ -111,7 +112,7 @@ def _areas_around(points, faces):
     return total
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _areas_around_back(points, faces, given):
     grad = np.zeros_like(points)
     for f in range(len(faces)):
@@ -123,7 +124,7 @@ def _areas_around_back(points, faces, given):
     return grad
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _laplacian(points, faces):
     """Mean squared length of the umbrella vectors, and its gradient."""
     umbrella, count = np.zeros_like(points), np.zeros(len(points), points.dtype)
@@ -149,7 +150,7 @@ def _laplacian(points, faces):
     return value / max(len(points), 1), grad
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _consistency(points, faces, beside, least):
     """Mean of 1 - cos between the normals of neighbours that are large enough, and its gradient."""
     normals, length = _areas(points, faces), np.empty(len(faces), points.dtype)

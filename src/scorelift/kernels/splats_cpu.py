@@ -2,7 +2,7 @@
 
 Gaussians are taken in their order, each with the pixels it reaches, and every pixel keeps what is left of its light.
 Rows of pixels are shared out among as many threads as torch uses. On the way back the order is reversed and the light
-is found again by dividing. Compiled by numba at first use, in single precision, and kept on disk.
+is found again by dividing. Single precision.
 
 Ref: Kerbl et al. (2023), Sec. 6. With u_i = dL/dw_i and T_i the light that reaches i:
 dL/dalpha_i = T_i u_i - sum_{j > i} w_j u_j / (1 - alpha_i).
@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .compiling import fast, inlined
 from .composite import SPENT
 from .threads import share
 
 if TYPE_CHECKING:
     from .splats import Splats
 
-FAST = {"contract", "reassoc", "arcp", "afn", "nsz"}
-"All of fastmath but the promises that nothing is infinite or NaN."
 NONE, ONE, TWO, HALF = (np.float32(value) for value in (0, 1, 2, 0.5))
 _FAINT, _SOLID, _SPENT = np.float32(1 / 255), np.float32(0.99), np.float32(SPENT)
 
@@ -40,7 +38,7 @@ class _Splat(torch.autograd.Function):
         order, seen = splats.order().numpy(), splats.seen().numpy()
         out = np.zeros((b, size, size, c + 1), np.float32)
         light, last = np.ones((b, size, size), np.float32), np.full((b, size, size), -1, np.int32)
-        share(lambda *part: _forward(order, seen, *given, out, light, last, *part))  # type: ignore[call-arg]
+        share(lambda *part: _forward(order, seen, *given, out, light, last, *part))
         ctx.kept = (order, seen, *given, light, last)
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
@@ -51,7 +49,7 @@ class _Splat(torch.autograd.Function):
         b, n, c = features.shape
         out = np.zeros((parts, b, n, 6 + c), np.float32)
         down = grad.permute(0, 2, 3, 1).contiguous().numpy()
-        share(lambda part, parts: _backward(*ctx.kept, down, out[part], part, parts))  # type: ignore[call-arg]
+        share(lambda part, parts: _backward(*ctx.kept, down, out[part], part, parts))
         found = torch.from_numpy(out).sum(0) if parts > 1 else torch.from_numpy(out[0])
         return None, None, found[..., :2], found[..., 2:5], found[..., 5], found[..., 6:]
 
@@ -61,7 +59,7 @@ def splat(splats: Splats, size: int) -> Float[Tensor, "b c1 h w"]:
     return _Splat.apply(splats, size, splats.mean, splats.conic, splats.alpha, splats.features)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _cells(low, high, count):
     """First and last (excluded) of the `count` cells that reach into an interval, or one more on either side."""
     if not (high > -ONE and low < np.float32(count)):
@@ -69,7 +67,7 @@ def _cells(low, high, count):
     return int(max(low, NONE)), int(min(high + TWO, np.float32(count)))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _span(y, width, mean, conic, reach):
     """First and last (excluded) column of a row that lie within q <= reach."""
     a, b, c = conic[0], conic[1], conic[2]
@@ -81,7 +79,7 @@ def _span(y, width, mean, conic, reach):
     return _cells(middle - half - HALF, middle + half - HALF, width)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _rows(height, mean, conic, reach):
     """First and last (excluded) row within q <= reach."""
     a, b, c = conic[0], conic[1], conic[2]
@@ -89,7 +87,7 @@ def _rows(height, mean, conic, reach):
     return _cells(mean[1] - half - HALF, mean[1] + half - HALF, height)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _forward(order, seen, mean, conic, alpha, features, out, light, last, part, parts):
     views, height, width, channels = out.shape
     for view in range(views):
@@ -118,7 +116,7 @@ def _forward(order, seen, mean, conic, alpha, features, out, light, last, part, 
                     last[view, y, x] = rank
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _backward(order, seen, mean, conic, alpha, features, light, last, grad, out, part, parts):
     views, height, width, channels = grad.shape
     left_over, behind = light.copy(), np.zeros(light.shape, np.float32)

@@ -15,10 +15,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def share(work: Callable[[int, int], Any]) -> None:
-    """Run `work(part, parts)` for every part, one a thread, on as many threads as torch uses."""
-    parts = torch.get_num_threads()
+def share(work: Callable[[int, int], Any], parts: int | None = None) -> list[Any]:
+    """What `work(part, parts)` gives for every part, one a thread, on as many threads as torch uses."""
+    parts = parts or torch.get_num_threads()
     others = [_pool(parts).submit(work, part, parts) for part in range(1, parts)]
-    work(0, parts)
-    for other in others:
-        other.result()
+    return [work(0, parts), *(other.result() for other in others)]

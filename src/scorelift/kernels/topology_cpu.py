@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from numba import njit
 from torch import Tensor
+
+from .compiling import exact
 
 
 def crossings(
@@ -28,7 +29,7 @@ def edges(faces: Int[Tensor, "f 3"]) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e
     return torch.from_numpy(ends), torch.from_numpy(beside)
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _entry(one, other, ends, head, after, count):
     """The edge between two vertices, and how many there are with it; a new one is added as the last."""
     low, high = min(one, other), max(one, other)
@@ -42,7 +43,7 @@ def _entry(one, other, ends, head, after, count):
     return count, count + 1
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _crossings(inside, tetrahedra, orders):
     cut, cases = np.empty(len(tetrahedra), np.int32), np.empty(len(tetrahedra), np.uint8)
     cuts = corners = 0
@@ -76,7 +77,7 @@ def _crossings(inside, tetrahedra, orders):
     return np.ascontiguousarray(ends[:, :points]), faces
 
 
-@njit(cache=True, nogil=True)
+@exact
 def _edges(faces, vertices):
     most = 3 * len(faces)
     ends, beside = np.empty((2, most), np.int64), np.empty((most, 2), np.int64)

@@ -64,7 +64,7 @@ class _Integrate(torch.autograd.Function):
         n, channels, records = ctx.march[:3]
         upstream = grad.contiguous().numpy()
         to_records = np.empty((torch.get_num_threads(), *records.shape), np.float32)
-        share(lambda *part: backward(*ctx.march, upstream, to_records[part[0]], *part))  # type: ignore[call-arg]
+        share(lambda *part: backward(*ctx.march, upstream, to_records[part[0]], *part))
         share(lambda *part: add_up(n, ctx.raw, to_records, *part))
         to_density, to_features = np.empty((n, n, n, 1), np.float32), np.empty((n, n, n, channels), np.float32)
         flat = to_density.reshape(-1), to_features.reshape(-1, channels)

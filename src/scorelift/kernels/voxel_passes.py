@@ -1,4 +1,4 @@
-"""The passes of lit rays through voxel records, forward and backward, compiled as `voxel_records` says.
+"""The passes of lit rays through voxel records, forward and backward.
 
 A ray visits occupied voxels only and ends where its light is spent. Nothing is kept between the passes but sums along
 rays: the backward one marches again.
@@ -12,10 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from .compiling import fast, inlined
 from .voxel_records import (
-    FAST,
     FEATURES,
     HALF,
     NONE,
@@ -34,19 +33,19 @@ _SHORT = np.float32(1e-4)  # normals shorter than this are not stretched to leng
 _TINY = np.float32(1e-12)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _cell(place, n):
     """The voxel at or below a place on one axis."""
     return max(0, min(int(place), n - 2))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _is_occupied(n, occupied, x, y, z):
     i, j, k = int(x + HALF), int(y + HALF), int(z + HALF)
     return occupied[(max(0, min(i, n - 1)) * n + max(0, min(j, n - 1))) * n + max(0, min(k, n - 1))]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _corners(n, x, y, z, at, weight):
     """Indices and weights of the eight voxels around a place, in voxel units."""
     last = np.float32(n - 1)
@@ -60,7 +59,7 @@ def _corners(n, x, y, z, at, weight):
         weight[c] = (fx if a else ONE - fx) * (fy if b else ONE - fy) * (fz if d else ONE - fz)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _gather(records, at, weight, out):
     """Interpolate records."""
     a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
@@ -72,7 +71,7 @@ def _gather(records, at, weight, out):
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _scatter(records, at, weight, values):
     """Add to the records that were interpolated."""
     for c in range(8):
@@ -81,7 +80,7 @@ def _scatter(records, at, weight, values):
             records[row, m] += share * values[m]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def _light(here, place, light, ambient, toward):
     """Make the record's normal a unit one; returns shade, the cosine to the light and the normal's former length."""
     square = distance = NONE
@@ -98,7 +97,7 @@ def _light(here, place, light, ambient, toward):
     return ambient + (ONE - ambient) * max(cosine, NONE), cosine, length
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def forward(n, channels, records, occupied, paths, delta, scale, textureless, spent, beta, out, part, parts):
     half = HALF * np.float32(n - 1)
     at, weight, here = np.empty(8, np.int64), np.empty(8, np.float32), np.empty(RECORD, np.float32)
@@ -139,7 +138,7 @@ def forward(n, channels, records, occupied, paths, delta, scale, textureless, sp
         total[FOG] = math.log(foggy)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def backward(
     n,
     channels,

@@ -3,8 +3,8 @@
 A record is eight numbers, so that interpolating or adding to one is a single instruction. `fill` makes records of the
 grids; `add_up` and `hand_out` bring the records of gradients that threads have gathered back to the grids.
 
-Compiled by numba at first use, in single precision, and kept on disk. Numba notices changes only of the file in which a
-function stands: none here calls one of another file; whoever changes a constant of this one touches its users too.
+Single precision. None here calls a function of another file; whoever changes a constant of this one touches its users
+too (`compiling` says why).
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from .compiling import fast, inlined
 
 RECORD = 8
 FEATURES = 4
 "A record: raw density, up to four features, a normal."
 NORMAL_AT = RECORD - 3
-FAST = {"contract", "reassoc", "arcp", "afn", "nsz"}
-"All of fastmath but the promises that nothing is infinite or NaN."
 NONE, ONE, HALF = (np.float32(value) for value in (0, 1, 0.5))
 _FLAT = np.float32(1e-6)  # under the square root, where there is no slope
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _slope(n, density, i, j, k):
     """Differences of the density across a voxel; one-sided at the edges."""
     row = (i * n + j) * n
@@ -33,7 +32,7 @@ def _slope(n, density, i, j, k):
     return x, y, density[row + min(k + 1, n - 1)] - density[row + max(k - 1, 0)]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def fill(n, density, features, records, part, parts):
     """Fill the records, one layer in `parts`."""
     for i in range(part, n, parts):
@@ -50,7 +49,7 @@ def fill(n, density, features, records, part, parts):
                 records[v, NORMAL_AT + 2] = z * scale
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def add_up(n, density, to_records, part, parts):
     """Sum the threads' records into the first, and turn gradients on normals into ones on differences."""
     first = to_records[0]
@@ -70,7 +69,7 @@ def add_up(n, density, to_records, part, parts):
             first[v, NORMAL_AT + 2] = (along * z - c) * inverse
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast
 def hand_out(n, summed, to_density, to_features, part, parts):
     """Gradients of the grids, one layer in `parts`: each voxel's own, and from the differences it is in."""
     for i in range(part, n, parts):

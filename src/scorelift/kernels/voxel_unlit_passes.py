@@ -2,8 +2,8 @@
 
 A ray is taken in chunks of its samples in occupied voxels: first their densities are read, then what follows from them
 is computed for all of a chunk (which the compiler does several at a time), then their features are read, as far as
-light comes. Compiled by numba at first use, in single precision, and kept on disk. `lanes` is a tuple as long as there
-are channels, so that their number is known when compiling.
+light comes. What was read is kept for the way back, which only adds. Single precision. `lanes` is a tuple as long as
+there are channels, so that their number is known when compiling.
 
 Ref: DreamFusion Eq. 5; SJC Eq. 25. With u_i = dL/dw_i and tau_i = density_i delta:
 dL/dtau_k = T_{k+1} u_k - sum_{i > k} w_i u_i.
@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from .lanes import FAST, exp, log1p, sigmoid, stopped
+from .compiling import fast, inlined
+from .lanes import blended, deposit, every, exp, log1p, sigmoid, stopped, whole
 
 BLOCK = 64
 "Neighbouring rays that one thread takes together; blocks go round the threads, so that each has part of the object."
@@ -24,42 +24,55 @@ CHUNK = 32
 "Samples of a ray that are taken together."
 NONE, ONE, HALF = (np.float32(value) for value in (0, 1, 0.5))
 _NEXT = np.uint64(1)  # unsigned, so that no index is taken to count from the end
-RAW, STOP, WEIGHT, SLOPE, PULL, DEPTH, ALONG_X, ALONG_Y, ALONG_Z, FEATURE = range(0, 10 * CHUNK, CHUNK)
-"""Where a chunk's numbers begin: raw density, share of light stopped, weight, slope of tau over raw, gradient,
-distance, place between eight voxels, then features, channel by channel."""
+_PAIR = (0, 1)  # two voxels, one above the other, as two lanes
+STOP, WEIGHT, SLOPE, PULL, ALONG_X, ALONG_Y, ALONG_Z, DEPTH, RAW, FEATURE = range(0, 10 * CHUNK, CHUNK)
+"""Where a chunk's numbers begin: share of light stopped, weight, slope of tau over raw, gradient, place between eight
+voxels; then what is kept for the way back: distance, raw density, features, channel by channel."""
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
-def _march(n, density, occupied, origin, direction, start, delta, step, steps, base, s):
-    """Read the densities of a chunk; gives the step after it, and the number of its samples."""
-    half, last, top, cell = HALF * np.float32(n - 1), np.float32(n - 1), n - 1, n - 2
+@inlined
+def _place(n, origin, direction, voxel, base, s, count):
+    """Where a chunk's samples lie, whose distances are known: the nearest voxel, the lowest of the eight, and the place
+    between those. What is not a number stays within the grid.
+    """
+    half, top, last, cell = HALF * np.float32(n - 1), np.float32(n - 1), np.int32(n - 1), np.int32(n - 2)
+    side, zero = np.int32(n), np.int32(0)
+    for i in range(count):
+        t = s[DEPTH + i]
+        x = min(max((origin[0] + t * direction[0] + ONE) * half, NONE), top)
+        y = min(max((origin[1] + t * direction[1] + ONE) * half, NONE), top)
+        z = min(max((origin[2] + t * direction[2] + ONE) * half, NONE), top)
+        a, b, c = whole(x + HALF), whole(y + HALF), whole(z + HALF)
+        a, b, c = min(max(a, zero), last), min(max(b, zero), last), min(max(c, zero), last)
+        voxel[i] = (a * side + b) * side + c
+        a, b, c = whole(x), whole(y), whole(z)
+        a, b, c = min(max(a, zero), cell), min(max(b, zero), cell), min(max(c, zero), cell)
+        base[i] = (a * side + b) * side + c
+        s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i] = x - np.float32(a), y - np.float32(b), z - np.float32(c)
+
+
+@inlined
+def _march(n, density, occupied, origin, direction, start, delta, step, steps, voxel, base, s):
+    """Read the densities of a chunk's steps where voxels are occupied; gives how many there are."""
+    length, count = min(CHUNK, steps - step), 0
+    for i in range(length):
+        s[DEPTH + i] = start + np.float32(step + i) * delta
+    _place(n, origin, direction, voxel, base, s, length)
+    for i in range(length):
+        here = occupied[np.uint64(voxel[i])]
+        base[count], s[DEPTH + count] = base[i], s[DEPTH + i]
+        s[ALONG_X + count], s[ALONG_Y + count], s[ALONG_Z + count] = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
+        count += here
     row, slab = np.uint64(n), np.uint64(n * n)
-    count = 0
-    while step < steps and count < CHUNK:
-        t = start + np.float32(step) * delta
-        step += 1
-        x = (origin[0] + t * direction[0] + ONE) * half
-        y = (origin[1] + t * direction[1] + ONE) * half
-        z = (origin[2] + t * direction[2] + ONE) * half
-        x, y, z = min(max(x, NONE), last), min(max(y, NONE), last), min(max(z, NONE), last)
-        i, j, k = int(x + HALF), int(y + HALF), int(z + HALF)  # (what is not a number stays within the grid)
-        if not occupied[np.uint64((max(0, min(i, top)) * n + max(0, min(j, top))) * n + max(0, min(k, top)))]:
-            continue
-        i, j, k = max(0, min(int(x), cell)), max(0, min(int(y), cell)), max(0, min(int(z), cell))
-        f, g, h = x - np.float32(i), y - np.float32(j), z - np.float32(k)
-        a = np.uint64((i * n + j) * n + k)
-        b, c, d = a + row, a + slab, a + slab + row
-        base[count] = a
-        s[DEPTH + count], s[ALONG_X + count], s[ALONG_Y + count], s[ALONG_Z + count] = t, f, g, h
-        low = ONE - h
-        near = (ONE - g) * (density[a] * low + density[a + _NEXT] * h) + g * (density[b] * low + density[b + _NEXT] * h)
-        far = (ONE - g) * (density[c] * low + density[c + _NEXT] * h) + g * (density[d] * low + density[d + _NEXT] * h)
-        s[RAW + count] = (ONE - f) * near + f * far
-        count += 1
-    return step, count
+    for i in range(count):
+        f, g, h, a = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i], np.uint64(base[i])
+        shares = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g
+        below, above = blended(density, _PAIR, (a, a + row, a + slab, a + slab + row), shares)
+        s[RAW + i] = below + h * (above - below)
+    return count
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _weigh(s, count, thickness, transmitted, spent):
     """Weights of a chunk's samples; gives how many light comes to, and the light behind them."""
     for i in range(count):
@@ -76,26 +89,35 @@ def _weigh(s, count, thickness, transmitted, spent):
     return count, transmitted
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _read(n, features, lanes, base, s, count):
-    """Read the features of a chunk."""
+    """Read the features of a chunk: of each four voxels one number more than there are channels, for four are read at
+    once and three are not; that is the first of the voxel above, or the last of the one below.
+    """
     row, slab, channels = np.uint64(n), np.uint64(n * n), np.uint64(len(lanes))
     for i in range(count):
         f, g, h = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
-        a, b, c = base[i] * channels, (base[i] + row) * channels, (base[i] + slab) * channels
+        a = np.uint64(base[i])
+        a, b, c = a * channels, (a + row) * channels, (a + slab) * channels
         d = c + row * channels
         p, q, r, t, low = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g, ONE - h
+        below = blended(features, (*lanes, 0), (a, b, c, d), (p * low, q * low, r * low, t * low))
+        a, b, c, d = a + channels - _NEXT, b + channels - _NEXT, c + channels - _NEXT, d + channels - _NEXT
+        above = blended(features, (*lanes, 0), (a, b, c, d), (p * h, q * h, r * h, t * h))
         for m in range(len(lanes)):
-            o, u = np.uint64(m), np.uint64(m + len(lanes))
-            below = p * features[a + o] + q * features[b + o] + r * features[c + o] + t * features[d + o]
-            above = p * features[a + u] + q * features[b + u] + r * features[c + u] + t * features[d + u]
-            s[FEATURE + m * CHUNK + i] = low * below + h * above
+            s[FEATURE + m * CHUNK + i] = below[m] + above[m + 1]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def forward(n, density, features, occupied, paths, settings, lanes, out, part, parts):
+@fast
+def forward(n, density, features, occupied, paths, settings, lanes, out, chunks, part, parts):
+    """Fill rows of `out`. For a way back also the number of chunks in each row of `chunks`, which else has none; gives
+    what is kept of them, one after the other: how many samples, then the chunk's numbers from DEPTH on.
+    """
     channels, delta, thickness = len(lanes), settings.delta, settings.delta * settings.scale
-    s, base = np.empty(FEATURE + CHUNK * channels, np.float32), np.empty(CHUNK, np.uint64)
+    s = np.empty(FEATURE + CHUNK * channels, np.float32)
+    voxel, base = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
+    size, used = len(s) - DEPTH + 1, 0
+    kept = np.empty(4 * size * min(len(chunks) // parts, 8192), np.float32)
     for ray in range(len(out)):
         if ray // BLOCK % parts != part:
             continue
@@ -105,9 +127,18 @@ def forward(n, density, features, occupied, paths, settings, lanes, out, part, p
         transmitted = foggy = ONE
         opacity = deep = slope = NONE
         while step < steps and transmitted > settings.spent:
-            step, count = _march(n, density, occupied, origin, direction, start, delta, step, steps, base, s)
+            count = _march(n, density, occupied, origin, direction, start, delta, step, steps, voxel, base, s)
+            step += CHUNK
+            if not count:
+                continue
             count, transmitted = _weigh(s, count, thickness, transmitted, settings.spent)
             _read(n, features, lanes, base, s, count)
+            if len(chunks):
+                if used + size > len(kept):
+                    kept = np.append(kept, np.empty(len(kept) + size, np.float32))
+                kept[used], kept[used + 1 : used + size] = count, s[DEPTH:]
+                used += size
+                chunks[ray] += 1
             for i in range(count):
                 w = s[WEIGHT + i]
                 opacity += w
@@ -125,11 +156,12 @@ def forward(n, density, features, occupied, paths, settings, lanes, out, part, p
                 total[m] += colour
         total[channels], total[channels + 1] = opacity, deep
         total[channels + 2], total[channels + 3] = math.log(foggy), slope
+    return kept[:used]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+@inlined
 def _pulls(g, settings, lanes, s, count, before, rest):
-    """Gradients of a chunk: on raw densities in PULL, on features in their places; gives light and sum behind it."""
+    """Gradients of a chunk, on raw densities and features in their places; gives light and sum behind it."""
     channels = len(lanes)
     to_opacity, to_depth, to_fog = g[channels], g[channels + 1], g[channels + 2]
     for i in range(count):
@@ -148,50 +180,32 @@ def _pulls(g, settings, lanes, s, count, before, rest):
         w, u = s[WEIGHT + i], s[PULL + i]
         before -= w
         rest = NONE if before <= settings.spent else rest - w * u  # without round-off where nothing is behind
-        s[PULL + i] = (before * u - rest) * s[SLOPE + i]
+        s[RAW + i] = (before * u - rest) * s[SLOPE + i]
     return before, rest
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
-def _add(n, lanes, base, s, count, to_density, to_features, rows):
-    """Add a chunk's gradients to the grids."""
-    row, slab, channels = np.uint64(n), np.uint64(n * n), np.uint64(len(lanes))
+@inlined
+def _add(n, lanes, base, s, count, to_voxels, rows):
+    """Add a chunk's gradients, on raw density in RAW and on features behind it, to the voxels'."""
+    row, slab, record = np.uint64(n), np.uint64(n * n), np.uint64(len(lanes) + 1)
     for i in range(count):
-        f, g, h = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
-        a, b, c = base[i], base[i] + row, base[i] + slab
-        d = c + row
+        f, g, h, a = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i], np.uint64(base[i])
         line = a // row
         rows[line] = rows[line + _NEXT] = rows[line + row] = rows[line + row + _NEXT] = True
-        p, q, r, t = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g
-        low, high = s[PULL + i] * (ONE - h), s[PULL + i] * h
-        to_density[a] += p * low
-        to_density[a + _NEXT] += p * high
-        to_density[b] += q * low
-        to_density[b + _NEXT] += q * high
-        to_density[c] += r * low
-        to_density[c + _NEXT] += r * high
-        to_density[d] += t * low
-        to_density[d + _NEXT] += t * high
-        a, b, c, d = a * channels, b * channels, c * channels, d * channels
-        for m in range(len(lanes)):
-            o, u, pull = np.uint64(m), np.uint64(m + len(lanes)), s[FEATURE + m * CHUNK + i]
-            low, high = pull * (ONE - h), pull * h
-            to_features[a + o] += p * low
-            to_features[b + o] += q * low
-            to_features[c + o] += r * low
-            to_features[d + o] += t * low
-            to_features[a + u] += p * high
-            to_features[b + u] += q * high
-            to_features[c + u] += r * high
-            to_features[d + u] += t * high
+        a, b, c = a * record, (a + row) * record, (a + slab) * record
+        d = c + row * record
+        p, q, r, t, low = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g, ONE - h
+        places = a, a + record, b, b + record, c, c + record, d, d + record
+        shares = p * low, p * h, q * low, q * h, r * low, r * h, t * low, t * h
+        deposit(to_voxels, places, shares, every(s, lanes, RAW + i, CHUNK))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def backward(
-    n, density, features, occupied, paths, settings, lanes, out, grad, to_density, to_features, rows, part, parts
-):  # fmt: skip
-    channels, delta, thickness = len(lanes), settings.delta, settings.delta * settings.scale
-    s, base = np.empty(FEATURE + CHUNK * channels, np.float32), np.empty(CHUNK, np.uint64)
+@fast
+def backward(n, paths, settings, lanes, out, chunks, kept, grad, to_voxels, rows, part, parts):
+    channels, thickness = len(lanes), settings.delta * settings.scale
+    s = np.empty(FEATURE + CHUNK * channels, np.float32)
+    voxel, base = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
+    size, used = len(s) - DEPTH + 1, 0
     for ray in range(len(out)):
         if ray // BLOCK % parts != part:
             continue
@@ -202,27 +216,34 @@ def backward(
             rest += g[m] * out[ray, m]
             touched |= g[m] != 0
         if not touched:
+            used += size * chunks[ray]
             continue
-        start = paths.near[ray] + paths.jitter[ray] * delta
-        step, steps = 0, math.ceil((paths.far[ray] - start) / delta)
         transmitted = ONE
-        while step < steps and transmitted > settings.spent:
-            before = transmitted
-            step, count = _march(n, density, occupied, origin, direction, start, delta, step, steps, base, s)
-            count, transmitted = _weigh(s, count, thickness, transmitted, settings.spent)
-            _read(n, features, lanes, base, s, count)
+        for _ in range(chunks[ray]):
+            count, before = int(kept[used]), transmitted
+            s[DEPTH:] = kept[used + 1 : used + size]
+            used += size
+            _place(n, origin, direction, voxel, base, s, count)
+            _, transmitted = _weigh(s, count, thickness, transmitted, settings.spent)
             before, rest = _pulls(g, settings, lanes, s, count, before, rest)
-            _add(n, lanes, base, s, count, to_density, to_features, rows)
+            _add(n, lanes, base, s, count, to_voxels, rows)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
-def add_up(n, lanes, to_density, to_features, rows, part, parts):
-    """Sum the threads' grids into the first."""
-    channels = len(lanes)
-    for row in range(part, n * n, parts):
-        for thread in range(1, len(rows)):
+@fast
+def hand_out(n, lanes, to_voxels, rows, to_density, to_features, part, parts):
+    """Sum the threads' gradients of voxels into those of the grids, and leave zeros in their place."""
+    channels, record = len(lanes), len(lanes) + 1
+    for row in range(n * n):
+        if row // n % parts != part:  # whole slabs, so that threads are seldom in one another's way
+            continue
+        first, last = row * n, (row + 1) * n
+        to_density[first:last] = NONE
+        to_features[first * channels : last * channels] = NONE
+        for thread in range(len(rows)):
             if rows[thread, row]:
-                for v in range(row * n, (row + 1) * n):
-                    to_density[0, v] += to_density[thread, v]
-                for v in range(row * n * channels, (row + 1) * n * channels):
-                    to_features[0, v] += to_features[thread, v]
+                for v in range(first, last):
+                    to_density[v] += to_voxels[thread, v * record]
+                    for m in range(channels):
+                        to_features[v * channels + m] += to_voxels[thread, v * record + 1 + m]
+                to_voxels[thread, first * record : last * record] = NONE
+                rows[thread, row] = False

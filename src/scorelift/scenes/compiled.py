@@ -23,7 +23,8 @@ def unlit(field: VoxelField, rays: Rays) -> Sums:
     kernel = voxel_unlit
     numbers = np.float32(field.delta), np.float32(field.config.density_scale), field.config.latent == 0
     paths = kernel.Paths(*_arrays(_paths(field, rays)))
-    sums = kernel.integrate(field.raw(), field.albedo, field.occupied, paths, kernel.Settings(*numbers))
+    settings = kernel.Settings(*numbers)
+    sums = kernel.integrate(field.raw(), field.albedo, field.occupied, paths, settings, field.spare)
     columns = (sums[:, column] for column in (kernel.OPACITY, kernel.DEPTH, kernel.FOG))
     return Sums(sums[:, : field.albedo.shape[-1]], *columns)
 

@@ -46,6 +46,6 @@ def densities(gaussians: Gaussians, resolution: int) -> tuple[Float[Tensor, "x y
     peak = gaussians.peaks(rows).cpu()
     sums = np.zeros((resolution, resolution, resolution, 4), np.float32)
     given = gaussians.place[rows].cpu(), torch.linalg.inv(root), REACH * root.norm(dim=-1), peak, colour
-    deposit(*(t.contiguous().numpy() for t in given), sums)  # type: ignore[call-arg]
+    deposit(*(t.contiguous().numpy() for t in given), sums)
     total, coloured = torch.from_numpy(sums).split([1, 3], -1)
     return total[..., 0], coloured / total.clamp_min(1e-12)

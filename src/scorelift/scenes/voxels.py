@@ -95,6 +95,8 @@ class VoxelField(Field):
         if config.latent:
             self.register_buffer("look", torch.zeros(config.latent + 1, 3))
         self.detail = 2 / (n - 1)
+        self.spare: dict = {}
+        "Memory that the compiled passes use again (`kernels.voxel_unlit.Spare`)."
 
     @property
     def resolution(self) -> int:
