@@ -146,3 +146,20 @@ def every(_: Any, numbers: Any, lanes: Any, at: Any, stride: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, found)
 
     return types.UniTuple(types.float32, len(lanes) + 1)(numbers, lanes, types.int64, types.int64), build
+
+
+@intrinsic
+def soon(_: Any, grid: Any, places: Any) -> Any:
+    """Bring what lies at some places of an array near, for it is wanted soon."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=kind)
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        settings = [ir.Constant(number, value) for value in (0, 3, 1)]  # to be read, more than once, data
+        for at in cgutils.unpack_tuple(builder, args[1]):
+            builder.call(fetch, [builder.bitcast(builder.gep(data, [at]), address), *settings])
+        return context.get_dummy_value()
+
+    return types.void(grid, places), build

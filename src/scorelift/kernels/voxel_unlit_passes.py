@@ -2,7 +2,8 @@
 
 A ray is taken in chunks of its samples in occupied voxels: first their densities are read, then what follows from them
 is computed for all of a chunk (which the compiler does several at a time), then their features are read, as far as
-light comes. What was read is kept for the way back, which only adds. Single precision. `lanes` is a tuple as long as
+light comes; what a chunk wants next is fetched while it is worked on. What was read is kept for the way back, which
+only adds. Single precision. `lanes` is a tuple as long as
 there are channels, so that their number is known when compiling.
 
 Ref: DreamFusion Eq. 5; SJC Eq. 25. With u_i = dL/dw_i and tau_i = density_i delta:
@@ -16,7 +17,7 @@ import math
 import numpy as np
 
 from .compiling import fast, inlined
-from .lanes import blended, deposit, every, exp, log1p, sigmoid, stopped, whole
+from .lanes import blended, deposit, every, exp, log1p, sigmoid, soon, stopped, whole
 
 BLOCK = 64
 "Neighbouring rays that one thread takes together; blocks go round the threads, so that each has part of the object."
@@ -52,9 +53,16 @@ def _place(n, origin, direction, voxel, base, s, count):
 
 
 @inlined
-def _march(n, density, occupied, origin, direction, start, delta, step, steps, voxel, base, s):
+def _edges(n, voxel, size):
+    """Where the numbers begin, `size` a voxel, of the lower voxels on the four upright edges between eight."""
+    a, row, slab = np.uint64(voxel) * size, np.uint64(n) * size, np.uint64(n * n) * size
+    return a, a + row, a + slab, a + slab + row
+
+
+@inlined
+def _march(n, density, features, occupied, lanes, origin, direction, start, delta, step, steps, voxel, base, s):
     """Read the densities of a chunk's steps where voxels are occupied; gives how many there are."""
-    length, count = min(CHUNK, steps - step), 0
+    length, count, channels = min(CHUNK, steps - step), 0, np.uint64(len(lanes))
     for i in range(length):
         s[DEPTH + i] = start + np.float32(step + i) * delta
     _place(n, origin, direction, voxel, base, s, length)
@@ -62,13 +70,14 @@ def _march(n, density, occupied, origin, direction, start, delta, step, steps, v
         here = occupied[np.uint64(voxel[i])]
         base[count], s[DEPTH + count] = base[i], s[DEPTH + i]
         s[ALONG_X + count], s[ALONG_Y + count], s[ALONG_Z + count] = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
+        soon(density, _edges(n, base[i], _NEXT))
         count += here
-    row, slab = np.uint64(n), np.uint64(n * n)
     for i in range(count):
-        f, g, h, a = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i], np.uint64(base[i])
+        f, g, h = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
         shares = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g
-        below, above = blended(density, _PAIR, (a, a + row, a + slab, a + slab + row), shares)
+        below, above = blended(density, _PAIR, _edges(n, base[i], _NEXT), shares)
         s[RAW + i] = below + h * (above - below)
+        soon(features, _edges(n, base[i], channels))
     return count
 
 
@@ -94,12 +103,10 @@ def _read(n, features, lanes, base, s, count):
     """Read the features of a chunk: of each four voxels one number more than there are channels, for four are read at
     once and three are not; that is the first of the voxel above, or the last of the one below.
     """
-    row, slab, channels = np.uint64(n), np.uint64(n * n), np.uint64(len(lanes))
+    channels = np.uint64(len(lanes))
     for i in range(count):
         f, g, h = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i]
-        a = np.uint64(base[i])
-        a, b, c = a * channels, (a + row) * channels, (a + slab) * channels
-        d = c + row * channels
+        a, b, c, d = _edges(n, base[i], channels)
         p, q, r, t, low = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g, ONE - h
         below = blended(features, (*lanes, 0), (a, b, c, d), (p * low, q * low, r * low, t * low))
         a, b, c, d = a + channels - _NEXT, b + channels - _NEXT, c + channels - _NEXT, d + channels - _NEXT
@@ -127,7 +134,9 @@ def forward(n, density, features, occupied, paths, settings, lanes, out, chunks,
         transmitted = foggy = ONE
         opacity = deep = slope = NONE
         while step < steps and transmitted > settings.spent:
-            count = _march(n, density, occupied, origin, direction, start, delta, step, steps, voxel, base, s)
+            count = _march(
+                n, density, features, occupied, lanes, origin, direction, start, delta, step, steps, voxel, base, s
+            )
             step += CHUNK
             if not count:
                 continue
@@ -187,13 +196,11 @@ def _pulls(g, settings, lanes, s, count, before, rest):
 @inlined
 def _add(n, lanes, base, s, count, to_voxels, rows):
     """Add a chunk's gradients, on raw density in RAW and on features behind it, to the voxels'."""
-    row, slab, record = np.uint64(n), np.uint64(n * n), np.uint64(len(lanes) + 1)
+    row, record = np.uint64(n), np.uint64(len(lanes) + 1)
     for i in range(count):
-        f, g, h, a = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i], np.uint64(base[i])
-        line = a // row
+        f, g, h, line = s[ALONG_X + i], s[ALONG_Y + i], s[ALONG_Z + i], np.uint64(base[i]) // row
         rows[line] = rows[line + _NEXT] = rows[line + row] = rows[line + row + _NEXT] = True
-        a, b, c = a * record, (a + row) * record, (a + slab) * record
-        d = c + row * record
+        a, b, c, d = _edges(n, base[i], record)
         p, q, r, t, low = (ONE - f) * (ONE - g), (ONE - f) * g, f * (ONE - g), f * g, ONE - h
         places = a, a + record, b, b + record, c, c + record, d, d + record
         shares = p * low, p * h, q * low, q * h, r * low, r * h, t * low, t * h
@@ -202,7 +209,7 @@ def _add(n, lanes, base, s, count, to_voxels, rows):
 
 @fast
 def backward(n, paths, settings, lanes, out, chunks, kept, grad, to_voxels, rows, part, parts):
-    channels, thickness = len(lanes), settings.delta * settings.scale
+    channels, record, thickness = len(lanes), np.uint64(len(lanes) + 1), settings.delta * settings.scale
     s = np.empty(FEATURE + CHUNK * channels, np.float32)
     voxel, base = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
     size, used = len(s) - DEPTH + 1, 0
@@ -224,6 +231,8 @@ def backward(n, paths, settings, lanes, out, chunks, kept, grad, to_voxels, rows
             s[DEPTH:] = kept[used + 1 : used + size]
             used += size
             _place(n, origin, direction, voxel, base, s, count)
+            for i in range(count):
+                soon(to_voxels, _edges(n, base[i], record))
             _, transmitted = _weigh(s, count, thickness, transmitted, settings.spent)
             before, rest = _pulls(g, settings, lanes, s, count, before, rest)
             _add(n, lanes, base, s, count, to_voxels, rows)
