@@ -3,8 +3,8 @@
 A ray is taken in chunks of its samples in occupied voxels: first their densities are read, then what follows from them
 is computed for all of a chunk (which the compiler does several at a time), then their features are read, as far as
 light comes; what a chunk wants next is fetched while it is worked on. What was read is kept for the way back, which
-only adds. Single precision. `lanes` is a tuple as long as
-there are channels, so that their number is known when compiling.
+only adds. Single precision. `lanes` is a tuple as long as there are channels, so that their number is known when
+compiling.
 
 Ref: DreamFusion Eq. 5; SJC Eq. 25. With u_i = dL/dw_i and tau_i = density_i delta:
 dL/dtau_k = T_{k+1} u_k - sum_{i > k} w_i u_i.
