@@ -45,6 +45,17 @@ def test_descends_and_resumes_exactly_from_a_file(config, tmp_path):
     assert first + second == whole
 
 
+def test_shampoo_neither_hears_nor_changes_what_else_is_random():
+    found = []
+    for seed in (1, 2):
+        net, loss = problem()
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        found.append(steps(Shampoo(recompute_every=5), net, loss, n=40)[1])
+        assert torch.equal(torch.get_rng_state(), state)
+    assert found[0] == found[1]
+
+
 def test_weights_decay_beside_the_gradient():
     weight = torch.nn.Parameter(torch.tensor([2.0, -1.0]))
     optimizer = AdamW(weight_decay=0.1).build([{"params": [weight], "lr": 0.01}])

@@ -15,6 +15,15 @@ __all__ = ["LayerWiseGrafting", "SafeShampoo"]
 class SafeShampoo(ScalableShampoo):
     """ScalableShampoo whose state is tensors and numbers only, so that it can be saved without pickle."""
 
+    def step(self, closure: Any = None) -> Any:
+        """One step, whose random numbers (the library begins power iterations with some) are the step's own: a resumed
+        run has those of an uninterrupted one.
+        """
+        devices = {p.device for p in self._parameters() if p.is_cuda}
+        with torch.random.fork_rng(list(devices)):
+            torch.manual_seed(self.param_groups[0].get("step", 0))
+            return super().step(closure)
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors of each parameter that was stepped, by its index, and the groups."""
         state = {
