@@ -132,7 +132,6 @@ def test_a_class_of_ones_own_is_read_again_once_registered(tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"prompt": None}, "prompt: expected a sentence"),
         ({"steps": "3"}, "steps: expected a whole number"),
         ({"seed": 1.5}, "seed: expected a whole number"),
         ({"recipe": type(SMALL)}, "recipe: expected a name or a Recipe"),
@@ -141,7 +140,9 @@ def test_a_class_of_ones_own_is_read_again_once_registered(tmp_path):
     ],
 )
 def test_what_is_not_of_its_kind_is_told(given, told):
-    usual = {"prompt": PROMPT, "recipe": "quick", "preset": None, "prior": None, "steps": None, "seed": None}
+    usual = {"recipe": "quick", "preset": None, "prior": None, "steps": None, "seed": None}
     check_asked(**usual)
+    with pytest.raises(ScoreliftError, match="prompt: expected a sentence"):
+        scorelift.generate(None)
     with pytest.raises(ScoreliftError, match=told):
         check_asked(**{**usual, **given})
