@@ -143,6 +143,6 @@ def test_what_is_not_of_its_kind_is_told(given, told):
     usual = {"recipe": "quick", "preset": None, "prior": None, "steps": None, "seed": None}
     check_asked(**usual)
     with pytest.raises(ScoreliftError, match="prompt: expected a sentence"):
-        scorelift.generate(None)
+        scorelift.generate(" ")
     with pytest.raises(ScoreliftError, match=told):
         check_asked(**{**usual, **given})
