@@ -19,7 +19,8 @@ def test_png_holds_every_colour():
 
 def test_fewer_colours_are_near_and_take_fewer_bytes():
     across, down = np.meshgrid(np.arange(128), np.arange(128))
-    picture = np.stack([across, down, (across + down) // 2], -1).astype(np.uint8)
+    grain = np.random.default_rng(0).integers(0, 8, (128, 128, 3))
+    picture = (np.stack([across, down, (across + down) // 2], -1) + grain).astype(np.uint8)
     few = png_bytes(picture, colours=256)
     assert len(few) < 0.7 * len(png_bytes(picture))
-    assert np.abs(read(few) - picture).mean() < 4
+    assert np.abs(read(few) - picture).mean() < 6
