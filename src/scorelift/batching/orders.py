@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -22,7 +22,7 @@ _TEXT = ("recipe", "preset", "prior", "until", "out")
 class Settings:
     """What holds for every line that does not say otherwise."""
 
-    recipe: Recipe = field(default_factory=lambda: find_recipe("quick"))
+    recipe: Recipe
     "Of lines that name neither a recipe nor a preset."
     prior: str | None = None
     steps: int | None = None

@@ -17,12 +17,10 @@ from .files import write_bytes
 INKS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#525252")
 
 
-def png_bytes(picture: np.ndarray, colours: int | None = None) -> bytes:
-    """An (h, w, 3) uint8 picture as PNG, with at most so many colours (256 make half of the bytes), or all."""
-    buffer, image = BytesIO(), Image.fromarray(picture)
-    if colours is not None:
-        image = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.save(buffer, "PNG", optimize=True)
+def png_bytes(picture: np.ndarray) -> bytes:
+    """An (h, w, 3) uint8 picture as PNG."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -31,9 +29,9 @@ def to_uint8(picture: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def write_png(path: Path, picture: np.ndarray, colours: int | None = None) -> None:
-    """Write an (h, w, 3) uint8 picture, whole or not at all; `colours` as `png_bytes` has it."""
-    write_bytes(path, png_bytes(picture, colours))
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write an (h, w, 3) uint8 picture, whole or not at all."""
+    write_bytes(path, png_bytes(picture))
 
 
 def labelled_sheet(

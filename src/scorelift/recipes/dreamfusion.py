@@ -62,7 +62,7 @@ class DreamFusion(Recipe):
           64 more), those in empty cells of 32^3 skipped; normals from differences over .03 (the gradient), and none in
           unlit renders.
         - Scene: a ball of radius 1 (1.4) that begins as thin fog (docs/quick.md tells why), raw density -1.2 (0) and a
-          blob of .3 (5); plain backdrops of .25 to .75 for the network of the ray's direction.
+          blob of .3 (5); plain tinted backdrops of .25 to .75 for the network of the ray's direction.
         - Cameras and lights of the embedded prior's pictures (Section 3.2's): elevation -10 to 50 degrees, 15 % from 50
           to 75, distance 2 to 4.2, the object filling .68 to .98 of the picture; ambient light .4 to .8 (.1).
         - The camera itself is told instead of the nearest phrase.

@@ -114,7 +114,7 @@ class Findings:
         """Write NAME.md, NAME.png and NAME.json; `note` says how it was made."""
         folder.mkdir(parents=True, exist_ok=True)
         page, picture, values = (folder / f"{name}.{suffix}" for suffix in ("md", "png", "json"))
-        write_png(picture, self.picture, colours=256)
+        write_png(picture, self.picture)
         write_json(values, self.values)
         write_bytes(page, f"# {self.title}\n\n{note}\n\n{self.text}\n\n![{self.title}]({picture.name})\n".encode())
         return [page, picture, values]
