@@ -105,6 +105,8 @@ def test_the_page_shows_every_run(tmp_path, here):
     assert page.count("<figure>") == 2
     assert page.count("data:image/jpeg;base64,") == 1
     assert "the scene is empty" in page
+    assert "<b>a red duck</b> · seed 0 · " in page
+    assert "seed 0, in empty" in page
     links = re.findall(r'href="(.*?)"', page)
     assert links == ["a-red-duck-0/report.html"]  # flat pictures have no asset
     assert (tmp_path / "b" / links[0]).exists()
@@ -211,7 +213,7 @@ def test_the_command_with_two_processes(tmp_path, monkeypatch, capsys):
     assert result.returncode == 1, result.stderr
     assert "2/2" in result.stdout
     assert "1 of 2 failed" in result.stderr
-    assert "line 1: a red duck, seed 0: surface: the scene is empty" in result.stderr
+    assert "line 1: a red duck, seed 0, in empty: surface: the scene is empty" in result.stderr
     assert "Traceback" not in result.stderr
     assert [run["state"] for run in ledger(tmp_path / "runs" / "batch")] == ["failed", "finished"]
     assert (tmp_path / "runs" / "batch" / "a-pig-0" / "report.html").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.files import write_json
-from ..engine.run import Run
+from ..engine.run import Run, slug
 from ..version import __version__
 from .orders import Order
 
@@ -34,6 +34,12 @@ class Entry:
     "Whether it has the most of its prompt's runs."
     where: str = ""
     "Where it was asked for: `line 3`."
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others: prompt and seed, and its folder's name if that says more."""
+        own = self.folder.name == f"{slug(self.prompt)}-{self.seed}"
+        return f"{self.prompt}, seed {self.seed}" + ("" if own else f", in {self.folder.name}")
 
     @staticmethod
     def of(order: Order) -> Entry:

@@ -44,7 +44,8 @@ def _figure(out: Path, entry: Entry) -> str:
     links = [f'<a href="{here}/{name}">{text}</a>' for name, text in names if (entry.folder / name).exists()]
     took = f"{entry.seconds:.0f} s" if entry.state == "finished" and entry.seconds is not None else entry.state
     ranked = [] if entry.nats is None else [f"{entry.nats:.1f} nats" + ", <b>best</b>" * entry.best]
-    facts = " · ".join([f"seed {entry.seed}", took, *ranked, *links])
+    told = html.escape(entry.label.removeprefix(f"{entry.prompt}, "))
+    facts = " · ".join([told, took, *ranked, *links])
     wrong = f"<br><span class=failed>{html.escape(entry.error)}</span>" if entry.error else ""
     source = strip(entry.folder) if entry.state == "finished" else None
     prompt = html.escape(entry.prompt)

@@ -65,7 +65,7 @@ def _told(entry: Entry, ended: int, total: int) -> None:
     """Say that a run has begun or ended."""
     if entry.state != "stopped":
         doing = {"running": "begins", "finished": f"finished in {entry.seconds or 0:.0f} s"}
-        print(f"{ended}/{total}  {entry.prompt}, seed {entry.seed}: {doing.get(entry.state, 'failed')}", flush=True)
+        print(f"{ended}/{total}  {entry.label}: {doing.get(entry.state, 'failed')}", flush=True)
 
 
 def _report(entries: list[Entry], out: Path, quiet: bool) -> None:
@@ -76,7 +76,7 @@ def _report(entries: list[Entry], out: Path, quiet: bool) -> None:
     if failed:
         print(f"scorelift: {len(failed)} of {len(entries)} failed; the same command tries them again.", file=sys.stderr)
         for entry in failed:
-            print(f"  {entry.where}: {entry.prompt}, seed {entry.seed}: {entry.error}", file=sys.stderr)
+            print(f"  {entry.where}: {entry.label}: {entry.error}", file=sys.stderr)
         raise SystemExit(1)
 
 
