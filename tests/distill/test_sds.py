@@ -1,12 +1,14 @@
 """SDS against closed forms: its gradient, fixed point and rate on a Gaussian; the equivalences of weightings."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from scorelift.core.diffusion import Cosine, Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.schedules import Constant
-from scorelift.distill.base import Terms, weight
+from scorelift.distill.base import Terms, Weighting, weight
 from scorelift.distill.noise import Times, annealed
 from scorelift.distill.sds import SDS
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
@@ -27,7 +29,7 @@ def gradient(distiller, prior, z, level, noise):
     return distiller(prior, z, terms(prior, len(z)), level, noise).gradient
 
 
-@pytest.mark.parametrize("weighting", ["sigma2", "uniform", "x0", "sjc"])
+@pytest.mark.parametrize("weighting", get_args(Weighting))
 @pytest.mark.parametrize("cfg_scale", [1.0, 7.5])
 def test_gradient_on_a_gaussian(weighting, cfg_scale, generator):
     """w (eps_hat - eps), eps_hat = (y - D(y)) / s, D(y) = (tau^2 y + s^2 m) / (tau^2 + s^2), m the guided mean."""

@@ -122,14 +122,14 @@ def test_names_and_shapes_at_full_size():
 
 
 def test_a_camera_by_hand():
-    """Before the object's front, 2 away and level: in Blender's axes on -y, looking along +y, at distance 1."""
+    """Before the object's front, 2 away and level: in Blender's axes on +x, looking along -x, at distance 1."""
     cameras = orbit(*(torch.tensor(v) for v in ([0.0, 0.0, 30.0], [0.0, 90.0, 0.0], [2.0, 3.0, 4.0], [40.0] * 3)))
     front, left, high = camera_numbers(poses(cameras)).view(3, 4, 4)
-    expected = [[1.0, 0, 0, 0], [0, 0, -1, -1], [0, 1, 0, 0], [0, 0, 0, 1]]  # columns: right, up, back, place
+    expected = [[0.0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]  # columns: right, up, back, place
     torch.testing.assert_close(front, torch.tensor(expected), atol=1e-6, rtol=0)
-    expected = [[0.0, 0, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]  # its left is Blender's +x
+    expected = [[-1.0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 1]]  # its left is +y
     torch.testing.assert_close(left, torch.tensor(expected), atol=1e-6, rtol=0)
-    torch.testing.assert_close(high[:3, 3], torch.tensor([0.0, -math.sqrt(3) / 2, 0.5]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(high[:3, 3], torch.tensor([math.sqrt(3) / 2, 0.0, 0.5]), atol=1e-6, rtol=0)
     torch.testing.assert_close(high[:3, 2], high[:3, 3], atol=1e-6, rtol=0)  # it looks at the origin
 
 

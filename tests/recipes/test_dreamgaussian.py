@@ -45,7 +45,9 @@ def test_the_numbers():
     times = [s.noise.low.at(p) / 2 + s.noise.high.at(p) / 2 for s in clouds for p in (0.0, 1.0)]
     assert times == pytest.approx([0.97, 0.69, 0.69, 0.4, 0.4, 0.03])
     assert (texture.steps, texture.size, texture.optimizer.rate.at(0.5)) == (50, 512, 0.2)
-    assert texture.distiller == Redraw(cfg_scale=7.5, steps=50)
+    assert texture.distiller == Redraw(cfg_scale=100.0, steps=10)
+    window = texture.noise
+    assert [(window.low.at(p) + window.high.at(p)) / 2 for p in (0.0, 1.0)] == pytest.approx([0.18, 0.04])
     assert texture.scene.tuned == "texture"
     assert list(replace(recipe, until="gaussians").stages()) == ["coarse", "middle", "fine"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +13,7 @@ from ..core.errors import bad
 from ..priors.base import Condition, Prior
 from ..priors.guidance import Guidance, PerpNeg
 
-Weighting = Literal["sigma2", "uniform", "x0", "sjc"]
+Weighting = Literal["sigma2", "alpha_sigma2", "uniform", "x0", "sjc"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,18 @@ class Distiller(Protocol):
 def weight(level: Level, kind: Weighting) -> Float[Tensor, " b"]:
     """w(t) of the gradient w(t) (eps_hat - eps).
 
-    "sigma2": sigma_t^2 (DreamFusion); "uniform": 1; "x0": sigma_ve, which makes the gradient z - x0; "sjc":
+    "sigma2": sigma_t^2 (DreamFusion); "alpha_sigma2": alpha_t sigma_t^2 (the public code of Latent-NeRF and, in part,
+    of Fantasia3D); "uniform": 1; "x0": sigma_ve, which makes the gradient z - x0; "sjc":
     1 / sigma_ve, which makes it (z - x0) / sigma_ve^2.
     """
     if kind == "sigma2":
         return level.sigma_t**2
+    if kind == "alpha_sigma2":
+        return level.alpha_t * level.sigma_t**2
     if kind == "uniform":
         return level.sigma_t * 0 + 1
     if kind == "x0":
         return level.sigma_ve
     if kind == "sjc":
         return 1 / level.sigma_ve
-    raise bad("weighting", expected="sigma2, uniform, x0 or sjc", got=kind)
+    raise bad("weighting", expected=", ".join(get_args(Weighting)), got=kind)

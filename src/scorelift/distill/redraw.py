@@ -1,7 +1,8 @@
-"""Toward what the prior makes of a noisy render in several steps: image to image, as a loss on pixels.
+"""Toward what the prior makes of a noisy render in several steps: image to image, as a loss on z.
 
 Ref: Meng et al., "SDEdit" (2022); as the last stage of DreamGaussian (Tang et al. 2023), Sec. 3.3 and Eq. 5: unlike one
-step of score distillation, whose average over noise is blurred, the sampler's end is a sharp picture to copy.
+step of score distillation, whose average over noise is blurred, the sampler's end is a sharp picture to copy. (There
+decoded pictures are compared; here z, a latent prior's latents.)
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def study(
     noises: dict[str, Sigmas | Times | Trajectory] = {
         "annealed": Sigmas(high=4.0, low=0.2),
         "random": Times(),
-        "apfo": Trajectory(start=0.95, end=0.1, levels=steps),
+        "apfo": Trajectory(start=1.0, end=0.0, levels=steps),
     }
     stage = replace(
         CanvasRecipe().picture,

@@ -22,6 +22,8 @@ from .optimizers import Adam
 
 SIZE = 154
 """Code: 168 pixels a side, of which crops of 154 are shown; here the camera is nearer and shaken instead."""
+SHOWN = (168 / SIZE) ** 2
+"How much larger a share of such a picture an object takes than of the whole."
 FOCAL = 1.2 * 1111.1111 / 800 * 168 / SIZE  # code: 1.2 times that of NeRF's synthetic pictures
 CAMERAS = DreamFusionCameras(
     elevation_deg=(30.0, 30.0), even_area_share=0.0,  # code: 30 degrees
@@ -64,8 +66,9 @@ class DreamFields(Recipe):
         backdrops=TextureSampler(),  # paper: noise, checkerboards, Fourier textures; code: a third each, 8 squares
         penalties=Penalties(
             transmittance=Constant(0.5),  # paper: lambda
-            # paper: "from 40 % to 88 %"; code: in 500 steps, straight in the logarithm of the opacity, ours in itself
-            transmittance_target=Ramp(0.4, 0.88, until=0.05),
+            # paper: "from 40 % to 88 %" of the whole picture, ours of the part that is shown; code: in 500 steps,
+            # straight in the logarithm of the opacity, ours in itself
+            transmittance_target=Ramp(1 - 0.6 * SHOWN, 1 - 0.12 * SHOWN, until=0.05),
         ),
         optimizer=Adam(rate=Ramp(1e-5, 1e-4, until=0.15), betas=(0.9, 0.999), eps=1e-5),  # code, 1,500 steps
     )

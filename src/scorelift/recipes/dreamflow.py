@@ -48,7 +48,7 @@ class DreamFlow(Recipe):
         size=256,  # "we render 256 x 256 images"
         bands=16,  # ours: all rays at once may take 98 GiB, these 7
         noise=Trajectory(start=1.0, end=0.2, levels=800),  # "initial timestep t1 = 1.0 decrease to tN = 0.2"
-        distiller=APFO(cfg_scale=7.5, twin=LEARNED),  # "fine-tuning the diffusion model using a low-rank adapter"
+        distiller=APFO(cfg_scale=7.5, twin=LEARNED),  # ours: 7.5; "fine-tuning ... using a low-rank adapter"
         cameras=DreamFusionCameras(),  # "camera distance from 1.0 to 1.5"
         shading=UNLIT,  # "We do not use shading, because it distracts learning texture"
         penalties=Penalties(orientation=Constant(1e-5)),  # "orientation loss helps"; its weight is not said
@@ -59,7 +59,7 @@ class DreamFlow(Recipe):
     geometry: Stage = Stage(
         steps=5000,
         scene=MeshConfig(resolution=96, paint=FIELD, tuned="geometry"),  # "We extract 3D mesh ... using DMTet"
-        size=512,
+        size=512,  # ours
         noise=Trajectory(start=0.8, end=0.4, levels=1000),  # "from t1 = 0.8 to tN = 0.4", "We all use l = 5"
         distiller=APFO(cfg_scale=7.5, twin=ITSELF),  # "we simply let D_phi(x; sigma) = x"
         cameras=DreamFusionCameras(),

@@ -76,8 +76,8 @@ class DreamGaussian(Recipe):
         steps=50,  # code
         scene=MeshConfig(resolution=96, paint=PAINT, tuned="texture"),  # their surface is by marching cubes
         size=512,  # code
-        noise=annealed(0.8, 0.95, 0.01),  # code: strength .8 to .95 of the times
-        distiller=Redraw(cfg_scale=7.5, steps=50),  # Eq. 5; code
+        noise=annealed(0.18, 0.04, 0.01),  # code: the last tenth, later the last three, of fifty DDIM steps
+        distiller=Redraw(cfg_scale=100.0, steps=10),  # Eq. 5; code: cfg 100
         cameras=CAMERAS,
         shading=UNLIT,
         backdrops=BACKDROPS,
@@ -88,8 +88,8 @@ class DreamGaussian(Recipe):
     def _preset(cls, name: str) -> Recipe:
         """What `small` scales: at most 20,000 Gaussians -> 3,000; 128, 256, 512 pixels -> 32, 32, 64; 150 + 150 + 200
         + 50 steps -> 300 + 200 + 200 + 40; cfg 100 -> 15; times .98 to .02 -> .95 to .25, each a draw from a window;
-        fifty steps of redrawing from t = .8 -> four from .3, for colours alone. Opacity has a price, or toys outgrow
-        the frame. As the embedded prior likes it: its own cameras and backdrops.
+        ten steps of redrawing from .18 to .04 at cfg 100 -> four from .3 to .2 at 6.5, for colours alone. Opacity has a
+        price, or toys outgrow the frame. As the embedded prior likes it: its own cameras and backdrops.
         """
         full, cloud = cls(), replace(CLOUD, count=600, most=3000, looks=6)
         sds, price = SDS(cfg_scale=15.0), Penalties(opacity=Constant(0.01))

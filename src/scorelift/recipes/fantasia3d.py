@@ -48,7 +48,7 @@ class Fantasia3D(Recipe):
         size=512,  # code
         views=4,  # code
         noise=Times(low=Constant(0.02), high=Constant(0.5)),  # code
-        distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code
+        distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code: so in the first half, then alpha_t sigma_t^2
         cameras=CAMERAS,
         shading=NORMALS,  # paper: normal maps, without colour
         backdrops=BLACK,
@@ -61,7 +61,7 @@ class Fantasia3D(Recipe):
         size=512,
         views=3,  # code
         noise=Times(low=Constant(0.02), high=Steps((0.0, 300 / 2000), (0.98, 0.5))),  # code: after 300 steps
-        distiller=SDS(cfg_scale=50.0, weighting="sigma2"),  # code, its strategy 0
+        distiller=SDS(cfg_scale=50.0, weighting="alpha_sigma2"),  # code, its strategy 0
         cameras=CAMERAS,
         shading=LIT,  # for their physical material
         backdrops=BLACK,

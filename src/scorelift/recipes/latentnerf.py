@@ -48,7 +48,7 @@ class LatentNeRF(Recipe):
         size=64,  # code; paper: the latents' own size
         latent=True,
         noise=Times(low=Constant(0.02), high=Constant(0.98)),  # code
-        distiller=SDS(cfg_scale=100.0, weighting="sigma2"),  # code: 100; its weight has another factor, alpha_t
+        distiller=SDS(cfg_scale=100.0, weighting="alpha_sigma2"),  # code
         cameras=CAMERAS,
         shading=UNLIT,  # code
         prompting=Prompting(choice="bare", overhead_deg=60.0),  # code; "front" is 70 degrees wide there
@@ -60,7 +60,7 @@ class LatentNeRF(Recipe):
         scene=VOXELS,
         size=64,  # code, enlarged to 512 for the encoder
         noise=Times(low=Constant(0.02), high=Constant(0.98)),  # code
-        distiller=SDS(cfg_scale=100.0, weighting="sigma2"),
+        distiller=SDS(cfg_scale=100.0, weighting="alpha_sigma2"),
         cameras=CAMERAS,
         shading=UNLIT,
         prompting=Prompting(choice="bare", overhead_deg=60.0),

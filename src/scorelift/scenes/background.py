@@ -15,7 +15,7 @@ from .base import Single
 class Environment(Single):
     """A tiny learned panorama: `size` x `size` colours, or latents, over azimuth and elevation, blended smoothly.
 
-    Ref: SJC's 4 x 4 learned environment (their App. A2).
+    Ref: SJC's 4 x 4 learned environment (their App. A3).
     """
 
     def __init__(self, size: int = 4, grey: float = 0.6, latent: int = 0) -> None:

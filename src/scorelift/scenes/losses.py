@@ -76,8 +76,9 @@ def centre_depth_loss(render: Render, far: float, box: float = 0.5, steepness: f
     goes through a softplus, so that there is a finite pull also where the border is the nearer one; for an object well
     in the middle it is the paper's loss.
 
-    Ref: SJC Eq. 27. There the sign of the difference is the opposite, which fits depth images that are 0 where nothing
-    is hit; their code differs again (their issue 21). This form has one sign for all scenes and no NaN.
+    Ref: SJC Eq. 27. There, and in their code, the difference has the opposite sign. With what is not hit far away, as
+    in their renderer, it is negative and its logarithm NaN; the logarithm's gradient, 1/x, still points the right way
+    (their issue 21). This form has a value as well.
     """
     if render.depth is None:
         raise ScoreliftError("centre_depth: this scene has no depth, so the loss does not apply to it.")

@@ -26,17 +26,18 @@ VIEWS = 4
 CAMERA = 16
 PREFIX = "model.diffusion_model."
 """Of the network's names in a file that holds the whole model."""
-FRONT = ((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0))
-"""From our axes (front +x, left +y) to Blender's (front -y, left +x); both have +z up."""
 
 
 def camera_numbers(pose: Float[Tensor, "b 12"]) -> Float[Tensor, "b 16"]:
     """What the network is told of cameras: 4 x 4 camera to world in Blender's axes, at distance 1 from the origin.
 
+    Those are ours: +z up, and the objects' fronts face +x, or so it seems: the authors' text-to-image script begins
+    there, and programs that build on the network take the view from there for the front.
+
     Args:
         pose: upper three rows of `c2w`.
     """
-    rows = torch.tensor(FRONT, dtype=pose.dtype, device=pose.device) @ pose.unflatten(1, (3, 4))
+    rows = pose.unflatten(1, (3, 4))
     turn, place = rows[..., :3], torch.nn.functional.normalize(rows[..., 3:], dim=1)
     last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=pose.dtype, device=pose.device).expand(len(pose), -1)
     return torch.cat([torch.cat([turn, place], -1).flatten(1), last], 1)
