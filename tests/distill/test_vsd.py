@@ -245,7 +245,7 @@ def test_a_twin_begins_as_the_prior_and_leaves_it_alone(prior):
     z = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     z = torch.nn.functional.interpolate(z, (64, 64), mode="bilinear")
     level = Level.vp(torch.tensor([0.5, 2.0]))
-    before = prior.predict_x0(z, level, told.full)
+    before = prior.predict_x0(z, level, told.plain)
     twin = Twin(prior, TwinConfig(rate=0.01), seed=0)
     torch.testing.assert_close(twin.x0(z, level, told), before, atol=0, rtol=0)
     losses = []
@@ -262,10 +262,13 @@ def test_a_twin_begins_as_the_prior_and_leaves_it_alone(prior):
         assert p.grad is not None, name
         assert p.grad.abs().sum() > 0, name
     assert (twin.x0(z, level, told) - before).abs().max() > 0.01
-    torch.testing.assert_close(prior.predict_x0(z, level, told.full), before, atol=0, rtol=0)  # ... the prior does not
+    torch.testing.assert_close(prior.predict_x0(z, level, told.plain), before, atol=0, rtol=0)  # ... the prior does not
     assert all(p.grad is None for p in prior.net.parameters())
     far = replace(told, pose=-told.pose)
     assert (twin.x0(z, level, far) - twin.x0(z, level, told)).abs().max() > 1e-5  # it hears the camera
+    torch.testing.assert_close(  # and no view phrase
+        twin.x0(z, level, replace(told, full=told.uncond)), twin.x0(z, level, told), atol=0, rtol=0
+    )
     twin.adapters.remove()
 
 

@@ -32,7 +32,7 @@ class TwinConfig:
     steps: int = 1
     "Twin's steps for each of the scene's."
     noise: Times = Times()
-    "Levels it learns at, as ProlificDreamer's ..."
+    "Levels it learns at, nearly all, as ProlificDreamer's learns at all ..."
     along: bool = False
     "... unless it learns at the scene's own, as in DreamFlow's Algorithm 1."
 
@@ -53,9 +53,12 @@ class Twin:
         self.optimizer = torch.optim.AdamW(self.adapters.parameters(), lr=config.rate, weight_decay=0.0)
 
     def x0(self, z_t: Tensor, level: Level, terms: Terms) -> Tensor:
-        """The twin's estimate of the clean z, of the prompt with its view, without guidance."""
+        """The twin's estimate of the clean z, of the prompt and the camera's pose, without guidance.
+
+        It hears no view phrase: of the two denoisers the frozen one alone does (ProlificDreamer Eq. 9 and code).
+        """
         with self.adapters.listening(terms.pose):
-            return self.prior.predict_x0(z_t, level, terms.full)
+            return self.prior.predict_x0(z_t, level, terms.plain)
 
     def loss(self, z: Tensor, terms: Terms, level: Level, noise: Tensor) -> Tensor:
         """Denoising score matching on renders, in the weight of v-prediction."""

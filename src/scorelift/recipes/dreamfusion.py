@@ -84,7 +84,7 @@ class DreamFusion(Recipe):
                 cameras=small.CAMERAS,
                 prompting=small.CAMERA,
                 shading=ShadingSampler(albedo_until=0.4, shaded=0.75, textureless=0.2),
-                backdrops=small.TINTED,
+                backdrops=small.BACKDROPS,
                 noise=annealed(0.85, 0.45, 0.2),
                 distiller=SDS(cfg_scale=15.0, weighting="sigma2"),
                 penalties=Penalties(

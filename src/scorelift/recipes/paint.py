@@ -51,7 +51,7 @@ class Paint(Recipe):
         distiller=APFO(cfg_scale=5.0, twin=TwinConfig(kind="identity")),
         cameras=small.CAMERAS,
         shading=LIT,
-        backdrops=small.TINTED,
+        backdrops=small.BACKDROPS,
         prompting=small.CAMERA,
         optimizer=Adam(rate=Ramp(0.1, 0.02, log=True), betas=(0.9, 0.999), eps=1e-15),
     )

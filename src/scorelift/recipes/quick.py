@@ -45,7 +45,7 @@ class Quick(Recipe):
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=UNLIT,
-        backdrops=small.TINTED,
+        backdrops=small.BACKDROPS,
         optimizer=ADAM,
     )
     surface: Stage = Stage(
@@ -57,7 +57,7 @@ class Quick(Recipe):
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
         shading=LIT,
-        backdrops=small.TINTED,
+        backdrops=small.BACKDROPS,
         penalties=Penalties(bending=Constant(3e-2), unevenness=Constant(3.0)),
         optimizer=small.CARVE,
     )

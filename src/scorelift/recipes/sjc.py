@@ -95,7 +95,7 @@ class ScoreJacobianChaining(Recipe):
                     environment=False,
                 ),
                 cameras=small.CAMERAS,
-                backdrops=small.TINTED,
+                backdrops=small.BACKDROPS,
                 noise=annealed(0.85, 0.5, 0.2),
                 prompting=small.CAMERA,
                 distiller=SJC(cfg_scale=15.0),

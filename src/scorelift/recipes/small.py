@@ -21,10 +21,10 @@ FIELD = HashConfig(
 MESH = MeshConfig(resolution=40, paint=FIELD)
 
 CAMERAS = OrbitSampler(high_share=0.15, high_elevation_deg=(50, 75))
-BACKDROPS = BackdropSampler(grey=(0.25, 0.75))
-"""Not as bright as the prior knows them, for before white nothing white is seen."""
-TINTED = replace(BACKDROPS, tint=0.4)
-"""Before grey ones alone, a car's pale windows are taken for the background and eaten."""
+BACKDROPS = BackdropSampler(grey=(0.25, 0.75), tint=0.4)
+"""Not as bright as the prior knows them, for before white nothing white is seen; and of more colours, for before grey
+ones alone a car's pale windows are taken for the background and eaten, and dark fog below a toy for its shadow.
+"""
 
 CAMERA = Prompting(choice="camera")
 """Told the camera, the prior need not guess within the range of a phrase what stands where: truer, crisper shapes."""
@@ -38,7 +38,7 @@ PAINT = AdamW(rate=Ramp(1e-3, 2e-4), weight_decay=0.0)
 
 
 def toylike(recipe: Recipe) -> Recipe:
-    """The recipe with the embedded prior, told cameras that it knows, before backdrops that it knows."""
+    """The recipe with the embedded prior, told cameras that it knows, before backdrops of all tints."""
     stages = {
         name: replace(stage, cameras=CAMERAS, backdrops=BACKDROPS, prompting=CAMERA)
         for name, stage in recipe.stages().items()
