@@ -49,7 +49,7 @@ def main() -> None:
         priors = [counted(name, precision) for precision in (torch.float16, torch.bfloat16)]
         for recipe, stage in stages:
             channels = priors[0].channels if priors[0].bound is None else 0
-            found = find_recipe(recipe).fitted(channels).stages()[stage]
+            found = find_recipe(recipe).fitted(channels, priors[0].sizes[0]).stages()[stage]
             needs = [StagePlan(stage, found, prior, 0).whole for prior in priors]
             everything.append({"prior": name, "recipe": recipe, "stage": stage, **asdict(needs[0])})
             if len(cells) == 1:

@@ -109,7 +109,7 @@ def counted(name: str, plan: Recipe, dtype: torch.dtype) -> dict[str, float]:
 def rows_of(name: str, recipe: str, args: argparse.Namespace, prior: DiffusersPrior, dtype: torch.dtype) -> list[dict]:
     """What a recipe's stages take with a prior; one row without numbers where memory does not hold it."""
     plan = find_recipe(recipe, "small" if name == "tiny" and recipe != "quick" else None)
-    plan = plan.fitted(prior.channels if prior.bound is None else 0)
+    plan = plan.fitted(prior.channels if prior.bound is None else 0, prior.sizes[0])
     foretold = counted(name, plan, dtype)
     try:
         rows = measure(plan, prior, args.steps, args.warm, args.device, middle=0)

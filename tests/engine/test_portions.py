@@ -1,5 +1,6 @@
 """When memory runs out the run goes on, in smaller portions, and ends where it would have ended."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -42,10 +43,16 @@ class Narrow(ToyboxPrior):
     """The embedded prior on a card that holds so many rows."""
 
     most = 10**9
+    errors = itertools.cycle((
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has little."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)."),
+    ))  # fmt: skip
+    "What it is said by, in turn."
 
     def predict_x0(self, z_t, level, condition):
         if len(z_t) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has little.")
+            raise next(self.errors)
         return super().predict_x0(z_t, level, condition)
 
 

@@ -170,3 +170,19 @@ def test_a_prompt_means_the_class_it_names(checkpoints):
     assert said.tensors["label"].tolist() == [1, 1, 0, 2, 3]
     with pytest.raises(ScoreliftError, match="names of classes"):
         prior.encode_prompts(["a zebra"])
+
+
+@pytest.mark.parametrize("kind", ["if", "ddpm"])
+@pytest.mark.parametrize("size", [8, 32])
+def test_pixels_are_shown_at_the_size_the_model_was_trained_at(kind, size, checkpoints, generator):
+    prior = load_diffusers(checkpoints[kind])
+    (side,) = prior.sizes
+    assert side == 16
+    rgb = torch.rand(2, 3, size, size, generator=generator).requires_grad_()
+    z = prior.encode(rgb)
+    assert z.shape == (2, 3, 16, 16)
+    torch.testing.assert_close(z.mean((2, 3)), rgb.mean((2, 3)) * 2 - 1, atol=0.02, rtol=0)
+    z.sum().backward()
+    torch.testing.assert_close(rgb.grad.sum(), torch.tensor(2.0 * 3 * 2 * 16 * 16))
+    own = torch.rand(1, 3, 16, 16, generator=generator)
+    assert torch.equal(prior.encode(own), own * 2 - 1)

@@ -21,6 +21,7 @@ from scorelift.engine.needs import prior_work
 from scorelift.engine.plan import StagePlan, plan, shortage
 from scorelift.engine.portions import Portions
 from scorelift.engine.tally import Tally
+from scorelift.priors.diffusers import load_diffusers
 from scorelift.priors.diffusers.prompts import Prompts
 from scorelift.priors.options import ModelOptions
 from scorelift.priors.registry import load_prior, sketch_prior
@@ -138,6 +139,17 @@ def test_a_prompt_that_takes_too_much_to_read_is_foretold(checkpoints):
     need = stages[0].whole
     assert need.reading > need.weights
     assert "--model.text-device cpu" in shortage(stages, study(checkpoints["if"]), int(need.reading / 2))
+
+
+def test_where_the_computer_does_not_hold_them_in_fp32_they_read_in_bf16(checkpoints, tmp_path, monkeypatch):
+    wanted = load_prior(str(checkpoints["if"])).encode_prompts(["a duck"]).tensors["tokens"]
+    prior = load_diffusers(checkpoints["if"], cache=tmp_path)
+    monkeypatch.setattr("scorelift.priors.diffusers.prompts.free_memory", lambda: 1000)
+    with pytest.warns(UserWarning, match=r"take 0\.0 GiB in fp32, 0\.0 are free: they read in bf16"):
+        found = prior.encode_prompts(["a duck"]).tensors["tokens"]
+    assert not torch.equal(found, wanted)
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
+    assert prior.prompts.dtype == torch.bfloat16
 
 
 def test_where_the_gpu_does_not_hold_the_text_encoders_the_cpu_reads(checkpoints, tmp_path, monkeypatch):

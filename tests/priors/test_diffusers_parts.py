@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from scorelift.core.diffusion import Flow, Level
 from scorelift.core.errors import ScoreliftError
@@ -96,12 +96,36 @@ def test_classes_that_are_not_there_are_said(spoilt):
 def test_what_cannot_be_read_is_said_in_one_line(spoilt, tmp_path):
     folder = spoilt("sd15")
     (folder / "text_encoder" / "model.safetensors").write_bytes(b"123")
-    with pytest.raises(ScoreliftError, match=r"text_encoder, tokenizer in .* cannot be loaded") as caught:
+    with pytest.raises(ScoreliftError, match=r"text_encoder.* is damaged") as caught:
         load_diffusers(folder, cache=tmp_path).encode_prompts(["a duck"])
     assert "\n" not in str(caught.value)
     (folder / "text_encoder" / "model.safetensors").rename(folder / "text_encoder" / "pytorch_model.bin")
     with pytest.raises(ScoreliftError, match="use_safetensors=False"):  # before a prompt is read
         load_diffusers(folder)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
+def test_weights_that_lack_some_are_refused(part, spoilt, tmp_path):
+    """Else they would be random numbers, or nowhere."""
+    folder = spoilt("sd15")
+    (file,) = (folder / part).glob("*.safetensors")
+    weights = load_file(file)
+    gone = sorted(name for name in weights if name.endswith("weight"))[:2]
+    save_file({name: t for name, t in weights.items() if name not in gone}, file, {"format": "pt"})
+    with pytest.raises(ScoreliftError, match=rf"the {part} in .* lacks 2 of its weights [(]{gone[0]}, {gone[1]}[)]"):
+        load_diffusers(folder, cache=tmp_path).encode_prompts(["a duck"])
+
+
+def test_encoders_of_several_variants_are_read(spoilt, checkpoints, tmp_path):
+    folder = spoilt("sdxl")
+    file = folder / "text_encoder_2" / "model.safetensors"
+    half = {name: t.half() for name, t in load_file(file).items()}
+    save_file(half, file.with_name("model.fp16.safetensors"), {"format": "pt"})
+    file.unlink()
+    found = load_diffusers(folder, cache=tmp_path).encode_prompts(["a duck"])
+    wanted = load_diffusers(checkpoints["sdxl"], cache=tmp_path).encode_prompts(["a duck"])
+    for name in wanted.tensors:
+        torch.testing.assert_close(found.tensors[name], wanted.tensors[name], atol=2e-3, rtol=2e-3)
 
 
 def test_a_model_of_one_file_is_refused_with_what_converts_it(tmp_path):

@@ -20,12 +20,12 @@ import scorelift
 from scorelift.core.diffusion import Level
 from scorelift.distill.base import Terms
 from scorelift.distill.baselines import DiffusionLoss
-from scorelift.distill.noise import Trajectory, annealed
+from scorelift.distill.noise import Times, Trajectory, annealed
 from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
-from scorelift.engine.generate import advice
+from scorelift.engine.generate import advice, beyond
 from scorelift.engine.loop import Loop
 from scorelift.engine.results import final_scene
 from scorelift.evaluate.evidence import Evidence
@@ -225,6 +225,29 @@ def test_half_precision_keeps_a_twins_gradient_only_if_the_loss_is_loud(checkpoi
 
     assert error(quiet * loud) < 0.02
     assert error(quiet) > 0.1
+
+
+def test_stages_of_latents_have_the_priors_size(checkpoints, tmp_path, capsys):
+    recipe = find_recipe("sjc", "small")
+    scene = replace(recipe.field.scene, resolution=16, blob_sharpness=6.0)
+    recipe = replace(recipe, prior=str(checkpoints["sd15"]))
+    recipe = recipe.with_stages({"field": replace(recipe.field, scene=scene, size=12, steps=1)})
+    run = scorelift.generate("a duck", out=tmp_path / "run", recipe=recipe, device="cpu")
+    (side,) = load_prior(str(checkpoints["sd15"])).sizes
+    assert run.recipe.field.size == side != 12
+    said = f"stage field renders {side} x {side} latents (the recipe: 12 x 12), as"
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_refiner_asked_of_much_noise_is_said(checkpoints):
+    prior = load_prior(str(checkpoints["refiner"]))
+    stage = find_recipe("canvas").picture
+    recipe = find_recipe("canvas").with_stages({"picture": replace(stage, noise=Times())})
+    assert re.search(r"trained at times up to 0\.2, .*; stage picture asks it up to 0\.9\d, where it guesses",
+                     beyond(recipe, prior))  # fmt: skip
+    little = recipe.with_stages({"picture": replace(stage, noise=Trajectory(start=0.3, end=0.0, levels=10), steps=10)})
+    assert beyond(little, prior) is None
+    assert beyond(recipe, load_prior(str(checkpoints["sdxl"]))) is None
 
 
 def test_a_priors_own_guidance_is_said_and_not_taken(checkpoints, tmp_path, capsys):

@@ -61,6 +61,8 @@ def test_each_encoder_says_what_it_cuts(checkpoints, tmp_path):
     cut = [str(w.message) for w in caught if "are read" in str(w.message)]
     assert ["77 are read by text_encoder;" in text for text in cut] == [True, False]
     assert "256 are read by text_encoder_3;" in cut[1]
+    with pytest.warns(UserWarning, match="77 are read by text_encoder; cut"):  # what was kept says so again
+        load_diffusers(checkpoints["sd3"], cache=tmp_path).encode_prompts(["a duck " * 30 + "zebra"])
 
 
 def token(folder, tensors, name="thing.safetensors"):

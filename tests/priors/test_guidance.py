@@ -49,12 +49,17 @@ def test_object_and_view_apart(generator):
 
 def test_conditions_pick_cat_and_mix():
     condition = Condition(
-        {"v": torch.arange(6.0).view(3, 2), "hidden": torch.tensor([[False, True], [True, True], [False, False]])}
+        {
+            "v": torch.arange(6.0).view(3, 2),
+            "hidden": torch.tensor([[False, True], [True, True], [False, False]]),
+            "label": torch.tensor([7, 8, 9]),
+        }
     )
     assert Condition.cat([condition, condition.pick([2, 0])]).tensors["v"].tolist()[3:] == [[4.0, 5.0], [0.0, 1.0]]
     mixed = condition.mix(torch.tensor([[0.25, 0.0, 0.75], [0.5, 0.5, 0.0]]))
     assert mixed.tensors["v"].tolist() == [[3.0, 4.0], [1.0, 2.0]]
     assert mixed.tensors["hidden"].tolist() == [[False, False], [False, True]]
+    assert mixed.tensors["label"].tolist() == [9, 7]  # names of something are not mixed
 
 
 def test_perp_neg_by_hand_at_any_batch(generator):

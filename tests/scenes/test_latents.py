@@ -62,6 +62,8 @@ def test_recipes_render_latents_for_latent_priors_only():
     assert recipe.fitted(0).field.scene.latent == 0
     assert recipe.fitted(4).field.scene.latent == 4
     assert recipe.fitted(4).fitted(4) == recipe.fitted(4)
+    assert recipe.fitted(4).field.size == recipe.fitted(0, 96).field.size == recipe.field.size
+    assert recipe.fitted(4, 96).field.size == 96  # the latents' own size
     other = replace(recipe, field=replace(recipe.field, scene=replace(recipe.field.scene, latent=4)))
     assert other.fitted(4) == recipe.fitted(4)
     for channels, knows in ((0, "0, for the prior works on pixels"), (16, "16, the channels of the prior's latents")):

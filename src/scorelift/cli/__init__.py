@@ -142,6 +142,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScoreliftError as error:
         print(f"scorelift: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        from ..core.memory import ran_out
+
+        if not ran_out(error):
+            raise
+        told = " ".join(str(error).split())[:160]
+        print(f"scorelift: memory ran out ({told}). Ask for fewer or smaller pictures at once, or --device cpu.",
+              file=sys.stderr)  # fmt: skip
+        return 2
     except BrokenPipeError:
         return 0
     except OSError as error:

@@ -167,5 +167,6 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     z = draw(found, guidance, generator=generator, steps=steps, eta=0.0 if ddim else 1.0, size=size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_png(out, labelled_sheet(found.decode(z).cpu(), [""] * n, min(n, 8)))
+    pictures = torch.cat([found.decode(one).cpu() for one in z.split(1)])  # decoders take the most memory
+    write_png(out, labelled_sheet(pictures, [""] * n, min(n, 8)))
     print(out)

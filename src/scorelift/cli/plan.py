@@ -19,7 +19,8 @@ NOTE = """
 GiB of tensors. Prior: its weights. Scene: with its optimizer and what a render keeps. Work: of the prior, encoding and
 denoising. Peak: most at once, as the recipe is. At least: the same in the smallest portions a step is taken in when
 memory runs out. Reading: while a new prompt is read. A card should have a tenth more, and 0.6 GiB for the process, by
-rule of thumb. Operations are those of the prior (P: 10^15); rendering comes on top."""
+rule of thumb. Operations are those of the prior (P: 10^15). Time is a lower bound: those operations at the speed of
+large matrix products, which a card seldom reaches; rendering comes on top."""
 
 
 def plan(argv: Sequence[str]) -> None:
@@ -55,7 +56,7 @@ def plan(argv: Sequence[str]) -> None:
             if value is not None:
                 check_positive(name, value)
         stages = planned(settings)
-        print(table(stages, _speed() if tflops is None else tflops * 1e12))
+        print(table(stages, _speed(settings.model.precision) if tflops is None else tflops * 1e12))
         free = free_of(vram)
         if free is not None:
             print(shortage(stages, settings, free) or f"It should fit: {gib(free)} are free.")
@@ -73,7 +74,7 @@ def table(stages: Sequence[StagePlan], speed: float | None = None) -> str:
     head = (
         f"{'stage':<10}{'prior':>9}{'scene':>9}{'work':>9}{'peak':>9}{'at least':>10}{'reading':>9}{'operations':>12}"
     )
-    lines = [head + ("  time" if speed else "")]
+    lines = [head + ("  time, at least" if speed else "")]
     for stage in stages:
         need, total = stage.whole, stage.whole.operations * stage.stage.steps
         sizes = (need.weights, need.scene, need.prior, need.peak)
@@ -83,13 +84,13 @@ def table(stages: Sequence[StagePlan], speed: float | None = None) -> str:
     return "\n".join(lines) + NOTE
 
 
-def _speed(size: int = 8192, times: int = 10) -> float | None:
-    """Operations a second of matrix products in half precision on the card at hand; None where there is none."""
+def _speed(precision: str, size: int = 8192, times: int = 10) -> float | None:
+    """Operations a second of matrix products in a precision on the card at hand; None where there is none."""
     import torch
 
     if not torch.cuda.is_available():
         return None
-    a = torch.ones(size, size, device="cuda", dtype=torch.float16)
+    a = torch.ones(size, size, device="cuda", dtype=torch.float32 if precision == "fp32" else torch.float16)
     for count in (3, times):  # the first to warm up
         torch.cuda.synchronize()
         begun = time.perf_counter()

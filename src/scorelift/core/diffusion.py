@@ -23,7 +23,8 @@ from .precision import wide
 
 
 def _like(value: Float[Tensor, " b"], x: Float[Tensor, "b ..."]) -> Tensor:
-    return value.to(x).view(-1, *[1] * (x.dim() - 1))
+    # A few numbers: a card need not be waited for until they are there.
+    return value.to(x, non_blocking=x.is_cuda).view(-1, *[1] * (x.dim() - 1))
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,14 @@ class DiffusionLoss:
             z_t = level.add_noise(clean, noise)
             x0 = terms.guidance(self.cfg_scale).x0(prior, z_t, level)
             if self.target == "x0":
-                loss = (clean - x0).square().sum() / 2
+                gap = clean - x0
             else:
-                gap = level.eps_from_x0(z_t, x0) - noise
-                loss = (level.sigma_t.to(z).view(-1, 1, 1, 1) * gap).square().sum() / 2
-            (gradient,) = torch.autograd.grad(loss, clean)
-        return Distilled(gradient, x0.detach())
+                gap = level.sigma_t.to(z).view(-1, 1, 1, 1) * (level.eps_from_x0(z_t, x0) - noise)
+            soft = _softer(gap.detach().abs().max() * max(abs(self.cfg_scale), 1.0))
+            (gradient,) = torch.autograd.grad(soft * gap.square().sum() / 2, clean)
+        return Distilled(gradient / soft, x0.detach())
+
+
+def _softer(most: Tensor) -> Tensor:
+    """A power of two by which numbers of at most this size come near 1: gradients would overflow in half precision."""
+    return torch.exp2(-most.clamp_min(1e-30).log2().ceil())

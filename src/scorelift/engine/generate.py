@@ -12,8 +12,10 @@ import torch
 from ..core.config import from_json, to_json
 from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
 from ..core.locks import alone
+from ..core.memory import memory_errors
 from ..core.team import Team
 from ..distill.sds import SDS
+from ..distill.similarity import Similarity
 from ..priors.base import Prior
 from ..priors.registry import WITHIN, check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
@@ -125,12 +127,17 @@ def _make(
     if where == "cuda" and team.leads and not quiet:
         _foretell(asked, prompt)
     try:
-        model = load_prior(asked.prior, where, asked.model)
+        with memory_errors():
+            model = load_prior(asked.prior, where, asked.model)
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
-    if team.leads and not quiet and (text := advice(asked, model)) is not None:
+    for text in (advice(asked, model), beyond(asked, model)):
+        if team.leads and not quiet and text is not None:
+            Progress(1).say(text)
+    fitted = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
+    if team.leads and not quiet and (text := resized(plan, fitted, model)) is not None:
         Progress(1).say(text)
-    plan = plan.fitted(model.channels if model.bound is None else 0)
+    plan = fitted
     model.check_prompt(prompt)
     for stage in asked.stages().values():
         check_meshes(stage)  # told now if it cannot be used
@@ -172,6 +179,34 @@ def advice(recipe: Recipe, prior: Prior) -> str | None:
                 found.append(f"stage {name} has {scale:g} (--{name}.distiller.cfg-scale {usual:g} changes it)")
     own = f"guidance: public implementations of score distillation with {prior.name} have {usual:g}"
     return f"{own}, {', '.join(found)}." if found else None
+
+
+def resized(recipe: Recipe, fitted: Recipe, prior: Prior) -> str | None:
+    """Which stages render latents of the prior's size where the recipe has another; None if there are none."""
+    found = []
+    for (name, old), new in zip(recipe.stages().items(), fitted.stages().values(), strict=True):
+        if new.size != old.size:
+            found.append(f"stage {name} renders {new.size} x {new.size} latents (the recipe: {old.size} x {old.size})")
+    return f"{', '.join(found)}, as {prior.name} was trained." if found else None
+
+
+FARTHER = 0.15
+"How much later than it was trained a prior may be asked without a word: DreamFlow has its refiner at .3, not .2."
+
+
+def beyond(recipe: Recipe, prior: Prior) -> str | None:
+    """Which stages ask a prior of little noise about much more of it; None if there are none."""
+    if prior.trained_until >= 1:
+        return None
+    found = []
+    for name, stage in recipe.stages().items():
+        if stage.prior is None and not isinstance(stage.distiller, Similarity):
+            levels = stage.noise.draw(prior, 64, 0.0, torch.Generator().manual_seed(0))
+            latest = float(prior.schedule.time(levels.sigma_ve).max())
+            if latest > prior.trained_until + FARTHER:
+                found.append(f"stage {name} asks it up to {latest:.2f}")
+    known = f"noise: {prior.name} was trained at times up to {prior.trained_until:g}, to refine pictures that are there"
+    return f"{known}; {', '.join(found)}, where it guesses." if found else None
 
 
 def _foretell(recipe: Recipe, prompt: str) -> None:

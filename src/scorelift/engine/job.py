@@ -14,6 +14,7 @@ import torch
 
 from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
+from ..core.memory import memory_errors
 from ..core.team import Team
 from ..distill.similarity import Similarity
 from ..export.gltf import to_glb
@@ -55,7 +56,8 @@ class Job:
         progress = Progress(total, before, quiet=self.quiet)
         for i in range(index, len(self.stages)):
             try:
-                scene = self._stage(i, scene, state if i == index else None, progress)
+                with memory_errors():
+                    scene = self._stage(i, scene, state if i == index else None, progress)
             except torch.OutOfMemoryError as error:
                 name, stage = self.stages[i]
                 raise self._stopped(exhausted(f"stage {name}", self.recipe, name, stage, error)) from error
@@ -133,7 +135,7 @@ class Job:
                         progress.close()
                         raise interrupt.error()
                     if now - shown > PREVIEW_S and self.team.leads:
-                        with suppress(torch.OutOfMemoryError):  # nobody needs it
+                        with suppress(torch.OutOfMemoryError), memory_errors():  # nobody needs it
                             write_live(self.run.path, scene, self.recipe.finish)
                         shown = now
         except ScoreliftError as error:
@@ -189,7 +191,8 @@ class Job:
         facts: dict[str, Any] = {}
         if scene.latent:
             try:
-                write_decoded(path, scene, self.prior)
+                with memory_errors():
+                    write_decoded(path, scene, self.prior)
             except torch.OutOfMemoryError:
                 progress.say("decoded.png is left out: memory does not hold the decoder's work")
         scene = scene.coloured()

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.cameras import Cameras
 from ..core.diffusion import Level
 from ..core.errors import ScoreliftError
+from ..core.memory import memory_errors
 from ..core.team import Team
 from ..distill.base import Terms
 from ..distill.noise import Noise
@@ -98,9 +99,9 @@ class Loop:
         self.scene.update(self.step, progress)
         looks = self._as_memory_allows(lambda: self._looks(progress))
         self.team.average(self.scene.parameters())
-        for name, parameter in self.scene.named_parameters():
-            if parameter.grad is not None:
-                self._check(f"the gradient of {name}", parameter.grad)
+        self._check_all(
+            {f"the gradient of {n}": p.grad for n, p in self.scene.named_parameters() if p.grad is not None}
+        )
         self.scene.heed()
         rate = stage.optimizer.rate.at(progress)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -228,7 +229,8 @@ class Loop:
         """
         while True:
             try:
-                return work()
+                with memory_errors():
+                    return work()
             except torch.OutOfMemoryError:
                 smaller = self.portions.smaller(len(self.mine) // self.group, rays=isinstance(self.scene, Volume))
                 if smaller is None and not self.prior.can_rest:
@@ -247,6 +249,12 @@ class Loop:
                 now = f"its views now come {smaller}" if smaller else "the prior's weights now rest in CPU memory"
                 self.told(f"memory ran out in stage {self.name}, step {self.step}: {now}; the result is the same up to "
                           "rounding, steps are slower", between)  # fmt: skip
+
+    def _check_all(self, tensors: dict[str, Tensor]) -> None:
+        """Check several; a card is waited for once."""
+        if tensors and not torch.stack([tensor.sum() for tensor in tensors.values()]).isfinite().all():
+            for what, tensor in tensors.items():
+                self._check(what, tensor)
 
     def _check(self, what: str, tensor: Tensor) -> None:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick and tells nearly always

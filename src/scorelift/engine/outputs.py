@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.camera_samplers import ring
 from ..core.errors import bad
 from ..core.files import write_bytes
+from ..core.memory import memory_errors
 from ..core.pictures import to_uint8, write_png
 from ..export.gltf import from_glb, to_glb
 from ..export.obj import to_obj
@@ -56,7 +57,7 @@ def portrayed(scene: Scene, work: Callable[[Scene], object]) -> object:
     still = scene.gridded()
     if not isinstance(still, Volume) or isinstance(still.field, VoxelField):
         return work(still.to("cpu"))
-    with suppress(torch.OutOfMemoryError):
+    with suppress(torch.OutOfMemoryError), memory_errors():
         return work(still)
     return work(still.to("cpu"))
 

@@ -10,6 +10,7 @@ import torch
 
 from ..core.errors import ScoreliftError
 from ..priors.base import Prior
+from ..priors.options import computes_bf16
 from ..priors.registry import WITHIN, sketch_prior
 from ..recipes import Recipe
 from ..recipes.base import Stage
@@ -119,7 +120,7 @@ def plan(recipe: Recipe, prompt: str = "") -> list[StagePlan]:
         ScoreliftError: for a prior that is not on this machine or not understood.
     """
     own = sketch_prior(recipe.prior, recipe.model)
-    recipe = recipe.fitted(own[0].channels if own[0].bound is None else 0)
+    recipe = recipe.fitted(own[0].channels if own[0].bound is None else 0, own[0].sizes[0])
     found = []
     for name, stage in recipe.stages().items():
         prior, text = own if stage.prior is None else sketch_prior(stage.prior, recipe.model.plain())
@@ -196,7 +197,8 @@ def exhausted(what: str, recipe: Recipe, name: str, stage: Stage, error: torch.O
 def options(recipe: Recipe, name: str, stage: Stage) -> list[str]:
     """What a person can change so that a stage needs less, the mildest first."""
     scene, found = stage.scene, []
-    if recipe.model.precision in ("auto", "fp16", "fp32") and recipe.prior not in WITHIN:
+    able = not torch.cuda.is_available() or computes_bf16()
+    if able and recipe.model.precision in ("auto", "fp16", "fp32") and recipe.prior not in WITHIN:
         found.append("--model.precision bf16 (half of fp32; the autoencoder stays fp32 under fp16)")
     if recipe.model.compile:
         found.append("--model.offload in place of --model.compile")

@@ -27,16 +27,21 @@ class Condition:
 
     def pick(self, rows: Sequence[int] | Tensor) -> Condition:
         """The chosen rows, in order, repeats allowed."""
-        index = torch.as_tensor(rows)
-        return Condition({name: t[index.to(t.device)] for name, t in self.tensors.items()})
+        index = torch.as_tensor(rows).to(next(iter(self.tensors.values())).device)
+        return Condition({name: t[index] for name, t in self.tensors.items()})
 
     def mix(self, weights: Float[Tensor, "b n"]) -> Condition:
-        """Rows combined linearly: row i is sum_j weights[i, j] row_j; a flag is set if it is in all rows that count."""
+        """Rows combined linearly: row i is sum_j weights[i, j] row_j; a flag is set if it is in all rows that count.
+
+        Of whole numbers, which are names of something, the row of most weight.
+        """
 
         def combine(t: Tensor) -> Tensor:
             w = weights.to(t.device)
             if t.dtype == torch.bool:
                 return ((~t).to(w.dtype).flatten(1).T @ (w != 0).to(w.dtype).T).T.reshape(-1, *t.shape[1:]) == 0
+            if not t.is_floating_point():
+                return t[w.argmax(1)]
             return (w.to(t.dtype) @ t.flatten(1)).reshape(-1, *t.shape[1:])
 
         return Condition({name: combine(t) for name, t in self.tensors.items()})
@@ -110,6 +115,8 @@ class Prior(ABC):
     "Pictures it sees together: rows of a batch come in groups of so many, of cameras evenly around one object."
     sighted: bool = False
     "Whether it can be told the camera itself (`seen`)."
+    trained_until: float = 1.0
+    "Time, in its own schedule, of the most noise it was trained on, where that is less than the schedule's."
     guidance: float | None = None
     "Scale of score distillation in its public implementations, where it is the prior's own; recipes keep theirs."
     resting: int = 0

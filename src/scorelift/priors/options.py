@@ -8,9 +8,14 @@ from typing import Literal, get_args
 
 import torch
 
-from ..core.errors import bad, check_choice, check_positive
+from ..core.errors import bad, check_choice, check_finite
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
+
+
+def computes_bf16() -> bool:
+    """Whether the card at hand computes in bfloat16 itself, and does not emulate it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,7 @@ class ModelOptions:
     lora: str | None = None
     "LoRA weights (a safetensors file or folder) fused into the denoiser and the text encoders."
     lora_scale: float = 1.0
+    "Below 0: away from what they were made for."
     textual_inversion: str | None = None
     "A learned token (a safetensors file); the prompt then may say it."
     text_device: Literal["same", "cpu"] = "same"
@@ -38,7 +44,7 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("text_device", self.text_device, ("same", "cpu"))
-        check_positive("lora_scale", self.lora_scale)
+        check_finite("lora_scale", self.lora_scale)
         if self.text_bits not in (None, 8):
             raise bad("text_bits", expected="8 or None", got=self.text_bits)
         if self.offload and self.compile:
@@ -67,6 +73,6 @@ class ModelOptions:
             return torch.float16 if device.type == "cuda" else torch.float32
         if self.precision == "fp16" and device.type == "cpu":
             raise bad("precision", expected="fp32 or bf16 on a CPU", got="fp16", remedy="Use --model.precision bf16.")
-        if self.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        if self.precision == "bf16" and device.type == "cuda" and not computes_bf16():
             raise bad("precision", expected="fp16 or fp32 on this card", got="bf16")
         return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.precision]

@@ -218,8 +218,11 @@ class Recipe:
         """The recipe with some of its stages replaced."""
         return dataclasses.replace(self, **stages)  # type: ignore[arg-type]
 
-    def fitted(self, channels: int) -> Recipe:
+    def fitted(self, channels: int, side: int | None = None) -> Recipe:
         """The recipe for a latent prior of so many channels (0: of pixels): stages that ask for it render latents.
+
+        Args:
+            side: of the latents the prior was trained at, which those stages render then; None: as they are.
 
         Raises:
             ScoreliftError: for a scene that cannot, or one of other channels.
@@ -234,7 +237,7 @@ class Recipe:
             if not (isinstance(stage.scene, VoxelConfig) and stage.shading.shaded == 0):
                 raise bad(f"{name}.latent", expected="unlit voxels", got="another scene")
             scene = dataclasses.replace(stage.scene, latent=channels, environment=True)  # backdrops are colours
-            stages[name] = dataclasses.replace(stage, scene=scene)
+            stages[name] = dataclasses.replace(stage, scene=scene, size=side or stage.size)
         return self.with_stages(stages)
 
     @classmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ...core.files import write_bytes
@@ -27,6 +28,8 @@ class PromptCache:
         self.encoders, self.changes = encoders, changes
         self.folder = (folder or cache_folder()) / "prompts"
         self.rows: dict[str, dict[str, Tensor]] = {}
+        self.cut: dict[str, list[str]] = {}
+        "What is to be said of prompts that were too long."
 
     def _file(self, prompt: str) -> Path:
         name = hashlib.sha256(f"{self.encoders}\0{self.changes}\0{prompt}".encode()).hexdigest()
@@ -36,15 +39,19 @@ class PromptCache:
         if prompt in self.rows:
             return True
         try:
-            self.rows[prompt] = load_file(self._file(prompt))
-        except (OSError, SafetensorError):
+            with safe_open(self._file(prompt), "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                self.cut[prompt] = json.loads((file.metadata() or {}).get("cut", "[]"))
+        except (OSError, SafetensorError, ValueError):
             return False
+        self.rows[prompt] = tensors
         return True
 
     def __getitem__(self, prompt: str) -> dict[str, Tensor]:
         return self.rows[prompt]
 
-    def __setitem__(self, prompt: str, tensors: dict[str, Tensor]) -> None:
-        self.rows[prompt] = tensors
+    def keep(self, prompt: str, tensors: dict[str, Tensor], cut: list[str]) -> None:
+        """Keep a prompt's tensors, and what is to be said of it if it was too long."""
+        self.rows[prompt], self.cut[prompt] = tensors, cut
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._file(prompt), save(tensors))
+        write_bytes(self._file(prompt), save(tensors, {"cut": json.dumps(cut)}))

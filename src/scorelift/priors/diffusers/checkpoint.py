@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from ...core.errors import ScoreliftError, bad
 from ..known import SINGLE, conversion
 
 INDEX = "model_index.json"
+HEADER_LIMIT = 100_000_000
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack")
 
 
@@ -114,6 +116,21 @@ class Checkpoint:
             )
         return None if any(map(_plain, safe)) else safe[0].split(".")[1].split("-")[0]
 
+    def check_whole(self, component: str, told: dict[str, Any]) -> None:
+        """Raise for weights that a network needs and its files have not, or not of its shape.
+
+        Args:
+            told: what diffusers or transformers says of the loading.
+        """
+        lacking = sorted(told.get("missing_keys") or ())
+        odd = sorted(entry[0] for entry in told.get("mismatched_keys") or ())
+        if lacking or odd:
+            what = f"lacks {len(lacking)} of its weights" if lacking else f"has {len(odd)} weights of another shape"
+            raise ScoreliftError(
+                f"prior: the {component} in {self.path(component)} {what} ({', '.join((lacking or odd)[:3])}). "
+                "The download may be incomplete, or its config.json another model's."
+            )
+
     def weights(self, component: str) -> list[Path]:
         """The files of a component's weights, of one variant.
 
@@ -136,6 +153,23 @@ class Checkpoint:
 def _plain(name: str) -> bool:
     """Whether a file of weights is of no variant."""
     return not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """The shapes of a file of weights, by their names, as its header has them.
+
+    Raises:
+        ScoreliftError: if the file is damaged.
+    """
+    try:
+        with file.open("rb") as stream:
+            (size,) = struct.unpack("<Q", stream.read(8))
+            if size > HEADER_LIMIT:
+                raise ValueError(f"a header of {size} bytes")
+            header = json.loads(stream.read(size))
+        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise ScoreliftError(f"prior: {file} is damaged ({error}). Download it again.") from error
 
 
 def content(path: Path) -> str:

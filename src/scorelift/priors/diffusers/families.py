@@ -43,6 +43,8 @@ class Family(ABC):
     "Pictures it sees together."
     guidance: float | None = None
     "Of score distillation in its public implementations, if it has one of its own."
+    trained_until = 1.0
+    "Share of the times, from no noise on, that it was trained on."
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.kind = checkpoint.kind
@@ -96,6 +98,7 @@ class DiffusionXL(Family):
         unet, index = checkpoint.config("unet"), checkpoint.index
         self.zero_empty = bool(index.get("force_zeros_for_empty_prompt", True))
         self.score = bool(index.get("requires_aesthetics_score", False))
+        self.trained_until = 0.2 if self.score else 1.0  # the refiner: the last 200 of 1,000 steps (SDXL, Sec. 2.5)
         size = unet["sample_size"]
         side = float((size if isinstance(size, int) else size[0]) * vae_factor(checkpoint.config("vae")))
         self.sizes = [side, side, 0.0, 0.0] + ([] if self.score else [side, side])

@@ -12,6 +12,13 @@ from torch.nn import functional as F
 from ...core.errors import bad
 
 
+def scaled(rgb: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 s s"]:
+    """Pictures at the size a checkpoint was trained at."""
+    if rgb.shape[-1] == side:
+        return rgb
+    return F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
+
+
 class Latents:
     """The space of a variational autoencoder: z = (mean - shift) * scale, or normalized channel by channel."""
 
@@ -27,12 +34,11 @@ class Latents:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.vae.dtype
+        return next(self.vae.parameters()).dtype
 
     def encode(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c m n"]:
         """Means of the encoder, without its noise; pictures of another size are enlarged first."""
-        if rgb.shape[-1] != self.pixels:
-            rgb = F.interpolate(rgb, (self.pixels, self.pixels), mode="bilinear", antialias=True)
+        rgb = scaled(rgb, self.pixels)
         mean = self.vae.encode((rgb * 2 - 1).to(self.dtype)).latent_dist.mode().float()
         return (mean - self.shift.to(mean)) * self.scale.to(mean)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...core.errors import ScoreliftError
+from ...core.memory import memory_errors
 from ..known import check_installed
 from ..options import ModelOptions
 from .checkpoint import Checkpoint
@@ -78,7 +79,8 @@ def _place(net: Any, device: torch.device, options: ModelOptions) -> int:
         check_able(type(net))
     else:
         try:
-            net.to(device)
+            with memory_errors():
+                net.to(device)
             return 0
         except torch.OutOfMemoryError:
             if device.type == "cpu" or options.compile or not able(net):
@@ -97,8 +99,11 @@ def _component(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Any:
     """One network of a checkpoint, frozen."""
     variant = checkpoint.variant(name)
     try:
-        net = checkpoint.network(name).from_pretrained(str(checkpoint.path(name)), dtype=dtype, variant=variant,
-                                   use_safetensors=True, local_files_only=True)  # fmt: skip
+        net, told = checkpoint.network(name).from_pretrained(
+            str(checkpoint.path(name)), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
+            output_loading_info=True,
+        )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise ScoreliftError(f"prior: the {name} in {checkpoint.folder} cannot be loaded ({error}).") from error
+    checkpoint.check_whole(name, told)
     return net.eval().requires_grad_(False)

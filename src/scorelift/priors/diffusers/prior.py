@@ -15,7 +15,7 @@ from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
 from .families import Family
-from .latents import Latents
+from .latents import Latents, scaled
 from .noise import Noise
 from .prompts import Prompts
 from .resting import able, lending, rest, spared
@@ -29,7 +29,8 @@ class DiffusersPrior(Prior):
         self.net, self.family, self.latents, self.prompts = net, family, latents, prompts
         self.schedule, self.prediction, self.steps = noise.schedule, noise.prediction, noise.steps
         self.name, self.views, self.resting = name, family.views, resting
-        self.bound, self.guidance = None if latents else 1.0, family.guidance
+        self.bound, self.guidance, self.trained_until = None if latents else 1.0, family.guidance, family.trained_until
+        self.place = net.device  # which takes a network milliseconds to say, as its dtype does
         size = net.config.sample_size
         self.sizes = (size if isinstance(size, int) else size[0],)
         self.channels = net.config.in_channels
@@ -39,7 +40,7 @@ class DiffusersPrior(Prior):
 
     @property
     def device(self) -> torch.device:
-        return self.net.device
+        return self.place
 
     def anatomy(self) -> Anatomy:
         clocks = [getattr(owner, name) for owner, name in (
@@ -64,7 +65,7 @@ class DiffusersPrior(Prior):
         own, time = self.native(level)
         rescale = (own.alpha_t / level.alpha_t).to(z_t).view(-1, 1, 1, 1)
         z = z_t * rescale
-        dtype = self.net.dtype
+        dtype = next(self.net.parameters()).dtype
         tensors = {
             name: t.to(self.device, dtype if t.is_floating_point() else t.dtype)
             for name, t in condition.tensors.items()
@@ -93,7 +94,7 @@ class DiffusersPrior(Prior):
         return Condition(self.family.unwanted(condition.tensors))
 
     def encode(self, rgb: Tensor) -> Tensor:
-        return self.latents.encode(rgb) if self.latents else super().encode(rgb)
+        return self.latents.encode(rgb) if self.latents else super().encode(scaled(rgb, self.sizes[0]))
 
     def decode(self, z: Tensor) -> Tensor:
         return self.latents.decode(z) if self.latents else super().decode(z)
@@ -113,6 +114,7 @@ class DiffusersPrior(Prior):
 
     def to(self, device: torch.device | str) -> DiffusersPrior:
         self.net.to(device)
+        self.place = self.net.device
         if self.latents:
             self.latents.vae.to(device)
         return self

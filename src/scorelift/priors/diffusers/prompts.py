@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import warnings
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...core.errors import ScoreliftError
+from ...core.errors import ScoreliftError, bad
+from ...core.memory import free_memory, memory_errors
 from ..options import ModelOptions
 from .cache import PromptCache
-from .checkpoint import Checkpoint, content
+from .checkpoint import Checkpoint, content, tensor_shapes
 from .eight import shrink
 from .families import Family
 from .lora import WRONG, fuse_lora
@@ -43,7 +45,8 @@ class Prompts:
                 checkpoint.variant(name)
         if options.textual_inversion:
             check_adds_tokens(checkpoint, options.textual_inversion)
-        self.dtype = torch.float32 if self.device.type == "cpu" else options.dtype(self.device)
+        here = self.device.type == "cpu" and options.precision != "bf16"
+        self.dtype = torch.float32 if here else options.dtype(self.device)
         if checkpoint.kind in WITH_T5:
             self.dtype = torch.float32 if self.dtype == torch.float16 else self.dtype
         self.folder = cache
@@ -63,6 +66,8 @@ class Prompts:
         if not self.names:
             return self.family.read(None, prompts)
         missing = [p for p in dict.fromkeys(prompts) if p not in self.cache and p not in self.spare]
+        if missing and self.device.type == "cpu":
+            self._spare_memory()
         if missing and not self._fits(missing):
             self.device, self.dtype, self.cache = torch.device("cpu"), torch.float32, self.spare
             gc.collect()
@@ -70,13 +75,29 @@ class Prompts:
             warnings.warn("the text encoders do not fit the GPU beside the rest: the CPU reads the prompt, which takes "
                           "longer, once. --model.text-device cpu says so from the start", stacklevel=2)  # fmt: skip
             return self.encode(prompts)
-        rows = [(self.cache if prompt in self.cache else self.spare)[prompt] for prompt in prompts]
+        caches = {prompt: self.cache if prompt in self.cache else self.spare for prompt in dict.fromkeys(prompts)}
+        for text in dict.fromkeys(text for prompt, cache in caches.items() for text in cache.cut[prompt]):
+            warnings.warn(text, stacklevel=2)
+        rows = [caches[prompt][prompt] for prompt in prompts]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _spare_memory(self) -> None:
+        """Let the CPU read in bf16, in half of the memory, where that is short for fp32."""
+        encoders = [name for name in self.names if name.startswith("text_encoder")]
+        files = [file for name in encoders for file in self.checkpoint.weights(name)]
+        need = 4 * sum(prod(shape) for file in files for shape in tensor_shapes(file).values())
+        free = free_memory()
+        if free is None or need <= free or self.options.text_bits or self.dtype != torch.float32:
+            return
+        self.dtype, self.cache = torch.bfloat16, self._cache(torch.bfloat16)
+        warnings.warn(f"the text encoders take {need / 2**30:.1f} GiB in fp32, {free / 2**30:.1f} are free: they read "
+                      "in bf16, in half of that. --model.text-bits 8 takes less still", stacklevel=3)  # fmt: skip
 
     def _fits(self, prompts: list[str]) -> bool:
         """Read prompts; False if memory ran out."""
         try:
-            self._read(prompts)
+            with memory_errors():
+                self._read(prompts)
         except torch.OutOfMemoryError:
             if self.device.type == "cpu":
                 raise
@@ -87,10 +108,11 @@ class Prompts:
     def _read(self, prompts: list[str]) -> None:
         pipe = self._pipeline()
         tokenizers = {name: getattr(pipe, name) for name in self.names if name.startswith("tokenizer")}
-        check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit)
+        cut = check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit)
         for prompt in prompts:  # one by one: T5-XXL takes its memory once
             tensors = self.family.read(pipe, [prompt])
-            self.cache[prompt] = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
+            found = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
+            self.cache.keep(prompt, found, cut[prompt])
         del pipe
         gc.collect()
         if self.device.type == "cuda":
@@ -110,10 +132,8 @@ class Prompts:
         # On the way to eight bits half precision rounds less than they do, and the CPU need not hold T5 in fp32.
         dtype = torch.float16 if self.options.text_bits and self.dtype == torch.float32 else self.dtype
         try:
-            pipe = kind.from_pretrained(
-                str(self.checkpoint.folder), dtype=dtype, variant=self.checkpoint.variant(encoders[0]),
-                use_safetensors=True, local_files_only=True, **idle,
-            )  # fmt: skip
+            read = {name: self._encoder(name, dtype) for name in encoders}
+            pipe = kind.from_pretrained(str(self.checkpoint.folder), local_files_only=True, **idle, **read)
         except torch.OutOfMemoryError:
             raise
         except (*WRONG, ImportError) as error:
@@ -129,3 +149,17 @@ class Prompts:
             for name in encoders:
                 shrink(getattr(pipe, name), self.dtype)
         return pipe.to(self.device)
+
+    def _encoder(self, name: str, dtype: torch.dtype) -> Any:
+        """One text encoder, with all of its weights, of whatever variant there is."""
+        import transformers
+
+        library, kind = self.checkpoint.names(name) or ("", "none")
+        if library != "transformers" or (found := getattr(transformers, kind, None)) is None:
+            raise bad("prior", expected=f"a text encoder of transformers as its {name}", got=f"{library} {kind}")
+        encoder, told = found.from_pretrained(
+            str(self.checkpoint.path(name)), dtype=dtype, variant=self.checkpoint.variant(name), use_safetensors=True,
+            local_files_only=True, output_loading_info=True,
+        )  # fmt: skip
+        self.checkpoint.check_whole(name, told)
+        return encoder.eval()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.errors import ScoreliftError
 from ..known import check_installed
 from ..options import ModelOptions
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, tensor_shapes
 from .families import (
     ClassConditional,
     DiffusionThree,
@@ -32,9 +29,11 @@ from .prior import DiffusersPrior
 from .prompts import WITH_T5
 from .resting import check_able, spared
 
-HEADER_LIMIT = 100_000_000
 TABLES = ("embed", "shared", "relative_attention_bias")
 """Parts of names of a text encoder's weights that are looked up, not multiplied."""
+
+T5_WIDE = ".DenseReluDense.wo."
+"Of T5's weights those that transformers keeps in fp32 where the others are in fp16."
 
 
 class Unread:
@@ -121,20 +120,9 @@ def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
     whole = options.precision == "fp32" or (checkpoint.kind in WITH_T5 and options.precision != "bf16")
     each, size = 4 if whole else 2, 0
     for file in (file for name in encoders if checkpoint.names(name) for file in checkpoint.weights(name)):
-        for name, shape in _shapes(file).items():
-            eight = options.text_bits and len(shape) == 2 and not any(word in name for word in TABLES)
-            size += prod(shape) + 4 * shape[0] if eight else each * prod(shape)  # and a scale for each row
+        for name, shape in tensor_shapes(file).items():
+            if options.text_bits and len(shape) == 2 and not any(word in name for word in TABLES):
+                size += prod(shape) + 4 * shape[0]  # and a scale for each row
+            else:
+                size += (4 if options.precision != "bf16" and T5_WIDE in name else each) * prod(shape)
     return size
-
-
-def _shapes(file: Path) -> dict[str, list[int]]:
-    """The shapes of a file of weights, by their names, as its header has them."""
-    try:
-        with file.open("rb") as stream:
-            (size,) = struct.unpack("<Q", stream.read(8))
-            if size > HEADER_LIMIT:
-                raise ValueError(f"a header of {size} bytes")
-            header = json.loads(stream.read(size))
-        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, struct.error) as error:
-        raise ScoreliftError(f"prior: {file} is damaged ({error}). Download it again.") from error

@@ -19,12 +19,17 @@ OF_SDXL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 """Names in a file that holds a token for both of SDXL's text encoders, and the encoders they are for."""
 
 
-def check_words(checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: list[str], last_limit: int | None) -> None:
-    """Raise for a tokenizer that knows no words; warn of what is cut from a prompt.
+def check_words(
+    checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: list[str], last_limit: int | None
+) -> dict[str, list[str]]:
+    """Raise for a tokenizer that knows no words; say what is cut from each prompt.
 
     Args:
         tokenizers: by the name of their component.
         last_limit: tokens that are read of the last one's; None: as many as it says, which holds for the others.
+
+    Returns:
+        For each prompt a sentence a limit that it is beyond.
 
     Raises:
         ScoreliftError: for a tokenizer without words.
@@ -36,6 +41,7 @@ def check_words(checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: lis
             raise bad("prior", expected=f"a tokenizer with words in {checkpoint.path(name)}",
                       got=f"one with {len(words)}", remedy="Its download may be incomplete.")  # fmt: skip
         limits[name] = last_limit if last_limit and name == list(tokenizers)[-1] else tokenizer.model_max_length
+    found = {}
     for prompt in prompts:
         cut: dict[int, str] = {}
         for name, limit in limits.items():
@@ -44,8 +50,8 @@ def check_words(checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: lis
                 reader = f" by {name.replace('tokenizer', 'text_encoder')}" if len(set(limits.values())) > 1 else ""
                 cut[limit] = (f"the prompt has {len(ids)} tokens, {limit} are read{reader}; cut: "
                               f"{tokenizers[name].decode(ids[limit - 1 : -1])!r}")  # fmt: skip
-        for text in cut.values():
-            warnings.warn(text, stacklevel=2)
+        found[prompt] = list(cut.values())
+    return found
 
 
 def check_adds_tokens(checkpoint: Checkpoint, file: str) -> None:
