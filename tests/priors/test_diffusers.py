@@ -59,8 +59,9 @@ def test_levels_and_predictions_are_those_of_the_scheduler(kind, checkpoints):
     prior = load_diffusers(checkpoints[kind])
     prior.net.double()
     scheduler = DDIMScheduler.from_config(
-        Checkpoint.open(checkpoints[kind]).config("scheduler"), clip_sample=False, set_alpha_to_one=False
-    )
+        Checkpoint.open(checkpoints[kind]).config("scheduler"),
+        clip_sample=False, thresholding=False, set_alpha_to_one=False,
+    )  # fmt: skip
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
     scheduler.set_timesteps(1000)
     steps = torch.tensor([20, 400, 900])
@@ -108,11 +109,11 @@ def test_prompts_are_what_the_whole_pipeline_encodes(kind, checkpoints):
     prior = load_diffusers(checkpoints[kind])
     pipe = DiffusionPipeline.from_pretrained(checkpoints[kind])
     ours = prior.encode_prompts(["a red mushroom"]).tensors
-    words = {"prompt_2": None, "prompt_3": None} if kind == "sd3" else {}
+    words = {"prompt_2": None, "prompt_3": None} if kind in ("sd3", "sd35") else {}
     theirs = pipe.encode_prompt("a red mushroom", do_classifier_free_guidance=False, device="cpu", **words, **(
         {"num_images_per_prompt": 1} if kind in ("sd15", "sd21") else {}))  # fmt: skip
     torch.testing.assert_close(ours["tokens"], theirs[0])
-    if kind in ("sdxl", "refiner", "sd3"):
+    if kind in ("sdxl", "refiner", "sd3", "sd35"):
         torch.testing.assert_close(ours["pooled"], theirs[2])
 
 

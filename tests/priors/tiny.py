@@ -135,20 +135,37 @@ def refiner(folder: Path) -> StableDiffusionXLImg2ImgPipeline:
 
 
 def deepfloyd(folder: Path) -> IFPipeline:
+    net = unet(
+        in_channels=3, out_channels=6, sample_size=16, block_out_channels=(16, 32), attention_head_dim=8,
+        act_fn="gelu", time_embedding_act_fn="gelu", resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text", addition_embed_type_num_heads=4, cross_attention_norm="group_norm",
+        encoder_hid_dim=32, encoder_hid_dim_type="text_proj", mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    )  # fmt: skip
     return IFPipeline(
-        tokenizer=t5_tokenizer(), text_encoder=t5(), unet=unet(in_channels=3, out_channels=6, sample_size=16),
-        scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range"),
+        tokenizer=t5_tokenizer(), text_encoder=t5(), unet=net,
+        scheduler=DDPMScheduler(
+            beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True,
+            dynamic_thresholding_ratio=0.95, sample_max_value=1.5,
+        ),
         safety_checker=None, feature_extractor=None, watermarker=None, requires_safety_checker=False,
     )  # fmt: skip
 
 
-def sd3(folder: Path) -> StableDiffusion3Pipeline:
+def sd35(folder: Path) -> StableDiffusion3Pipeline:
+    """With a second self-attention in some blocks, and normalized queries and keys."""
+    return sd3(folder, patch_size=2, num_layers=3, dual_attention_layers=(0, 1), qk_norm="rms_norm")
+
+
+def sd3(folder: Path, **more: object) -> StableDiffusion3Pipeline:
     words = clip_tokenizer(folder / "words")
-    net = SD3Transformer2DModel(
-        sample_size=8, patch_size=1, in_channels=16, out_channels=16, num_layers=1, attention_head_dim=8,
-        num_attention_heads=4, joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64,
-        pos_embed_max_size=16,
-    )  # fmt: skip
+    settings = {
+        "sample_size": 8, "patch_size": 1, "in_channels": 16, "out_channels": 16, "num_layers": 1,
+        "attention_head_dim": 8, "num_attention_heads": 4, "joint_attention_dim": 64, "caption_projection_dim": 32,
+        "pooled_projection_dim": 64, "pos_embed_max_size": 16,
+    }  # fmt: skip
+    net = SD3Transformer2DModel(**{**settings, **more})
     return StableDiffusion3Pipeline(
         transformer=net, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), tokenizer=words, tokenizer_2=words,
         vae=vae(16, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
@@ -179,14 +196,15 @@ def dit(folder: Path) -> DiTPipeline:
 def ddpm(folder: Path) -> DDPMPipeline:
     net = UNet2DModel(
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(8, 16), layers_per_block=1,
-        norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "AttnDownBlock2D"), attention_head_dim=None,
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), flip_sin_to_cos=False, freq_shift=1, downsample_padding=0,
     )  # fmt: skip
     return DDPMPipeline(unet=net, scheduler=DDIMScheduler(beta_schedule="linear", clip_sample=True))
 
 
 KINDS: dict[str, Callable[[Path], object]] = {
-    "sd15": sd15, "sd21": sd21, "sdxl": sdxl, "refiner": refiner, "if": deepfloyd, "sd3": sd3, "pixart": pixart,
-    "dit": dit, "ddpm": ddpm,
+    "sd15": sd15, "sd21": sd21, "sdxl": sdxl, "refiner": refiner, "if": deepfloyd, "sd3": sd3, "sd35": sd35,
+    "pixart": pixart, "dit": dit, "ddpm": ddpm,
 }  # fmt: skip
 
 
