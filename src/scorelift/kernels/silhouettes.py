@@ -159,7 +159,7 @@ def _along(
     place = a[:, x] + share * (b[:, x] - a[:, x])
     near = 1 / ((1 - share) / a[:, 2] + share / b[:, 2])
     before = (place - 0.5).floor().long()
-    kept = (before >= 0) & (before < size - 1)
+    kept = ((before >= 0) & (before < size - 1)).nonzero()[:, 0]  # once: a mask is counted anew for each tensor
     line, turn, a, b, view, ends, near, before = (t[kept] for t in (line, turn, a, b, view, ends, near, before))
     # The third corner lies on the side on which the signed area has the sign of the triangle's own.
     rising = (b[:, 0] - a[:, 0]) if down else (a[:, 1] - b[:, 1])
@@ -172,5 +172,5 @@ def _along(
         return (view * size + row) * size + column
 
     inner, outer = pixel(inner), pixel(outer)
-    seen = ((depth[inner] - near).abs() < REACH) & (depth[outer] > near)
+    seen = (((depth[inner] - near).abs() < REACH) & (depth[outer] > near)).nonzero()[:, 0]
     return inner[seen], outer[seen], view[seen], ends[seen], torch.full_like(inner[seen], down, dtype=torch.bool)

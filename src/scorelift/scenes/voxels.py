@@ -201,7 +201,7 @@ class VoxelField(Field):
         index, weight = corners(xyz, self.resolution)
         with torch.no_grad():
             density = self.activate(gather(self.raw().detach(), index, weight)[:, 0])
-            seen = weights_packed(density, delta, ray, len(origin))[1] > SPENT
+            seen = (weights_packed(density, delta, ray, len(origin))[1] > SPENT).nonzero()[:, 0]
         ray, depth, delta, xyz, index, weight = (t[seen] for t in (ray, depth, delta, xyz, index, weight))
         return March(ray, depth, delta, xyz, VoxelLookup(self, index, weight))
 
