@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.errors import ScoreliftError
 
+INDEX = "model_index.json"
 SINGLE = (
     'Convert a model of one file, once: python -c "from diffusers import StableDiffusionPipeline as P; '
     "P.from_single_file('FILE').save_pretrained('FOLDER')\" (of SDXL: StableDiffusionXLPipeline), and use the folder."

@@ -109,9 +109,11 @@ class Prompts:
         }  # fmt: skip
         # On the way to eight bits half precision rounds less than they do, and the CPU need not hold T5 in fp32.
         dtype = torch.float16 if self.options.text_bits and self.dtype == torch.float32 else self.dtype
+        # Where one of them has nothing but a variant, the others, if they have no such files, are read plain.
+        variant = next((v for name in encoders if (v := self.checkpoint.variant(name))), None)
         try:
             pipe = kind.from_pretrained(
-                str(self.checkpoint.folder), dtype=dtype, variant=self.checkpoint.variant(encoders[0]),
+                str(self.checkpoint.folder), dtype=dtype, variant=variant,
                 use_safetensors=True, local_files_only=True, **idle,
             )  # fmt: skip
         except torch.OutOfMemoryError:
