@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,8 @@ def priors() -> None:
     """List the priors, and which of them are on this machine."""
     import importlib.util
 
-    from ..priors.known import INSTALL, KNOWN, folder_of
+    from ..priors.fetch import folder_of
+    from ..priors.known import INSTALL, KNOWN
 
     able = importlib.util.find_spec("diffusers") is not None
     print(f"{'name':<14} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
@@ -36,13 +38,15 @@ def priors() -> None:
         print(f"The diffusers library is not installed: {INSTALL}.")
 
 
-def priors_get(name: Positional[str], /) -> None:
+def priors_get(name: Positional[str], /, *, variant: Literal["fp16"] | None = None) -> None:
     """Download a prior; continues where an earlier try stopped.
 
     Args:
         name: A name that `scorelift priors` lists, or a hub id.
+        variant: fp16: weights in half precision, half the size, of each component that has them.
     """
-    from ..priors.known import KNOWN, download
+    from ..priors.fetch import download
+    from ..priors.known import KNOWN
     from ..priors.registry import WITHIN
 
     if name in WITHIN:
@@ -50,7 +54,7 @@ def priors_get(name: Positional[str], /) -> None:
         return
     if name not in KNOWN and name.count("/") != 1:
         raise bad("name", expected=", ".join(KNOWN) + ", or a hub id", got=name)
-    print(download(name))
+    print(download(name, variant or "", lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 def priors_check(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ..core.errors import ScoreliftError
 
@@ -109,56 +106,6 @@ KNOWN: dict[str, Known] = {
     ),
 }  # fmt: skip
 
-WANTED = ("*.json", "*.txt", "*.model", "*/*.safetensors", "diffusion_pytorch_model.safetensors")
-"""Files of a repository that are downloaded: no pickles, no single-file copies in the root."""
-SPARE = ("*fp16*", "*non_ema*", "safety_checker/*", "watermarker/*", "text_encoders/*", "*onnx*", "*openvino*")
-"""Of those, what is not needed."""
-PATTERNS: dict[str, Any] = {"allow_patterns": list(WANTED), "ignore_patterns": list(SPARE)}
-
-
-def folder_of(name: str) -> Path | None:
-    """Where a known model, or a hub id, lies on this machine; None if it was not downloaded."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    for repository in KNOWN[name].ids if name in KNOWN else (name,):
-        try:  # by the same patterns as the download: the hub's client asks for every file it was not told to leave
-            folder = Path(snapshot_download(repository, local_files_only=True, **PATTERNS))
-        except (LocalEntryNotFoundError, OSError, ValueError):  # ValueError: no such name can be
-            continue
-        if (folder / "model_index.json").exists():
-            return folder
-    return None
-
-
-def download(name: str) -> Path:
-    """Fetch a known model, or a hub id, into the hub's cache; an interrupted download continues, mirrors are tried.
-
-    Raises:
-        ScoreliftError: with what helps: no network, a licence to accept, a repository that is gone or holds pickles.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-
-    reasons = []
-    for repository in KNOWN[name].ids if name in KNOWN else (name,):
-        try:
-            folder = Path(snapshot_download(repository, **PATTERNS))
-        except GatedRepoError:
-            reasons.append(f"{repository} asks you to accept its licence: log in on its page, accept, then run "
-                           "`hf auth login` here and this command again")  # fmt: skip
-        except RepositoryNotFoundError:
-            reasons.append(f"{repository} is not there any more, or private")
-        except HFValidationError:
-            reasons.append(f"{repository} is no hub id")
-        except (OSError, *HfHubHTTPError.__bases__) as error:  # type: ignore[misc]  # its network library's as well
-            reasons.append(f"{repository} cannot be reached; is there a network? ({type(error).__name__})")
-        else:
-            if (lack := _lack(repository, folder)) is None:
-                return folder
-            reasons.append(f"{repository} {lack}")
-    raise ScoreliftError(f"prior {name}: {'; '.join(reasons)}.")
-
 
 def conversion(source: str, target: str) -> str:
     """The sentence that says how safetensors are made of pickles."""
@@ -166,19 +113,3 @@ def conversion(source: str, target: str) -> str:
         f'If you trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
         f"P.from_pretrained('{source}', use_safetensors=False).save_pretrained('{target}')\""
     )
-
-
-def _lack(repository: str, folder: Path) -> str | None:
-    """Why a repository is of no use, when all that is wanted of it is here; None if it is."""
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return f"has no model_index.json, so it is no diffusers model. {SINGLE.rstrip('.')}"
-    places = [folder, *(folder / component for component in sorted(index))]
-    for place in places:
-        if (place / "config.json").exists() and not any(place.glob("*.safetensors")):
-            name = "network" if place == folder else place.name
-            target = repository.rpartition("/")[2]
-            return (f"has no safetensors of its {name}; pickles, which can run code, are not downloaded. "
-                    f"{conversion(repository, target)}, and use --prior ./{target}")  # fmt: skip
-    return None
