@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -198,6 +199,23 @@ def test_files_are_checked_as_they_come_and_bad_ones_do_not_stay(checkpoints, tm
         before = len(lines)
         download("some/ddpm", say=lines.append)
         assert len(lines) == before  # nothing came, nothing was checked
+
+
+def test_a_file_whose_check_was_stopped_is_checked_the_next_time(checkpoints, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    files, _ = whole(checkpoints)
+    with serve("some/ddpm", files, tmp_path) as fetched:
+        with monkeypatch.context() as patch:
+            patch.setattr(hashlib, "file_digest", stop)
+            with pytest.raises(KeyboardInterrupt):
+                download("some/ddpm")
+        assert folder_of("some/ddpm") is None
+        lines: list[str] = []
+        assert download("some/ddpm", say=lines.append) == folder_of("some/ddpm")
+        assert f"{UNET}: checking its SHA-256, 0.0 GB" in lines
+        assert fetched.count(UNET) == 1  # its content had stayed
 
 
 def test_what_does_not_fit_the_disk_is_not_begun(mixed, tmp_path, monkeypatch):

@@ -108,7 +108,11 @@ def _fetch(name: str, repository: str, folder: Path, files: dict[str, RepoFile],
     _check_space(name, need, less)
     for path in todo:
         hf_hub_download(repository, path, revision=folder.name)
-        _verify(name, repository, folder / path, files[path], say)
+        try:
+            _verify(name, repository, folder / path, files[path], say)
+        except BaseException:  # Ctrl-C too: what was not checked is not here, and is checked the next time
+            (folder / path).unlink(missing_ok=True)
+            raise
 
 
 def _missing(folder: Path, wanted: Wanted) -> list[str]:
