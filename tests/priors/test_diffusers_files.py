@@ -11,11 +11,12 @@ import torch
 pytest.importorskip("diffusers")
 
 from safetensors.torch import save_file
-from tiny import noisy
+from tiny import halve, noisy
 
 from scorelift.core.diffusion import Level
 from scorelift.core.errors import ScoreliftError
 from scorelift.priors.diffusers import load_diffusers
+from scorelift.priors.diffusers.checkpoint import Checkpoint
 from scorelift.priors.options import ModelOptions
 from scorelift.priors.registry import load_prior
 
@@ -61,6 +62,43 @@ def test_pickles_are_refused_with_the_command_that_converts(checkpoints, tmp_pat
     (folder / "unet" / "diffusion_pytorch_model.bin").unlink()
     with pytest.raises(ScoreliftError, match="download may be incomplete"):
         load_diffusers(folder)
+
+
+@pytest.mark.parametrize(
+    "halved", [("text_encoder",), ("text_encoder_2",), ("unet", "vae"), ("text_encoder_2", "unet")]
+)
+def test_components_may_have_fp16_alone_or_plain_weights_alone(checkpoints, tmp_path, halved):
+    folder = copied(checkpoints["sdxl"], tmp_path)
+    for component in halved:
+        halve(folder, component, shard="20KB")
+        assert Checkpoint(folder).variant(component) == "fp16"
+        assert len(Checkpoint(folder).weights(component)) > 1
+    found, plain = (load_diffusers(place, cache=tmp_path / "cache") for place in (folder, checkpoints["sdxl"]))
+    for name, net in (("unet", found.net), ("vae", found.latents.vae)):
+        other = {"unet": plain.net, "vae": plain.latents.vae}[name]
+        for weight, whole in zip(net.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(weight, whole.half().float() if name in halved else whole, rtol=0, atol=0)
+    said = [prior.encode_prompts(["a duck"]).tensors["tokens"] for prior in (found, plain)]
+    off = (said[0] - said[1]).abs().amax((0, 1)).split(32)  # of each text encoder's part
+    assert [0 < part.max() < 0.02 for part in off] == [f"text_encoder{n}" in halved for n in ("", "_2")]
+
+
+def test_plain_weights_are_read_beside_others(checkpoints, tmp_path):
+    """Of all files in a folder those of one variant, and of one with all its shards."""
+    folder = copied(checkpoints["sd15"], tmp_path)
+    name = "diffusion_pytorch_model.safetensors"
+    for other in ("fp16", "non_ema", "ema", "fp32"):
+        (folder / "unet" / f"diffusion_pytorch_model.{other}.safetensors").write_bytes(b"another's")
+    assert Checkpoint(folder).weights("unet") == [folder / "unet" / name]
+    load_diffusers(folder)
+    (folder / "vae" / name).rename(folder / "vae" / "diffusion_pytorch_model-00001-of-00002.safetensors")
+    with pytest.raises(ScoreliftError, match=r"expected all weights of its vae.*download may be incomplete"):
+        load_diffusers(folder)
+    halve(folder, "text_encoder", keep=True, shard="20KB")
+    plain = folder / "text_encoder" / "model.safetensors"
+    assert Checkpoint(folder).weights("text_encoder") == [plain]
+    plain.rename(plain.with_name("model-00001-of-00002.safetensors"))
+    assert Checkpoint(folder).variant("text_encoder") == "fp16"
 
 
 def test_what_is_not_understood_is_said(checkpoints, tmp_path):

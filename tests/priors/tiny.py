@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -246,6 +248,20 @@ def multiview(folder: Path, weights: dict[str, Tensor] | None = None) -> Path:
               "image_encoder": [None, None], "requires_safety_checker": False}  # fmt: skip
     (target / "model_index.json").write_text(json.dumps({"_class_name": "MVDreamPipeline", **index}))
     return target
+
+
+def halve(folder: Path, component: str, *, keep: bool = False, shard: str = "5GB") -> None:
+    """Give a component of a checkpoint an fp16 variant, which replaces its plain weights unless they are kept."""
+    library, kind = json.loads((folder / "model_index.json").read_text())[component]
+    net = getattr({"diffusers": diffusers, "transformers": transformers}[library], kind)
+    net = net.from_pretrained(folder / component).half()
+    plain = [(file, file.read_bytes()) for file in (folder / component).glob("*.safetensors")]
+    net.save_pretrained(folder / component, variant="fp16", max_shard_size=shard)
+    for file, data in plain:
+        if keep:
+            file.write_bytes(data)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def noisy(prior: Prior, level: Level) -> tuple[Tensor, Tensor]:

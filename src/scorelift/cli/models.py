@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,38 +12,62 @@ from ..core.errors import bad, check_at_least, check_finite, check_seed
 from .checks import sentence
 from .options import MODEL
 
+MEMORY = """
+denoiser, text, vae: GB of weights in fp32/in half precision. A GPU has the denoiser in fp16 by default; beside it the
+vae, and T5 of IF and PixArt, in fp32, other text encoders in fp16. With --model.precision bf16 all are in bf16. Text
+encoders go when the prompt is read. What renders and pictures take as well: scorelift plan --prior NAME.
+Any folder or hub id of these kinds works as well: --prior FOLDER."""
+
 
 def priors() -> None:
     """List the priors, and which of them are on this machine."""
     import importlib.util
+    from textwrap import fill
 
-    from ..priors.known import INSTALL, KNOWN, folder_of
+    from ..priors.fetch import folder_of
+    from ..priors.known import INSTALL, KNOWN
 
     able = importlib.util.find_spec("diffusers") is not None
-    print(f"{'name':<14} {'here':<5} {'predicts':<8} {'space':<20} {'fp16 GB':>7}  licence")
-    print(f"{'toybox':<14} {'yes':<5} {'x0':<8} {'pixels 64 x 64':<20} {0.01:>7}  Apache-2.0; toys only, embedded")
-    print(f"{'toybox-refiner':<14} {'yes':<5} {'x0':<8} {'pixels, any size':<20} {0.01:>7}  Apache-2.0; toys only, "
-          "embedded; for small noise only")  # fmt: skip
-    print(f"{'pixels':<14} {'yes':<5} {'-':<8} {'pixels, any size':<20} {0:>7}  no model at all, for dreamfields")
+    indent = " " * 15
+    print(_row("name", "here", "predicts", "space", "denoiser", "text", "vae"))
+    for name, space, size, terms in (
+        ("toybox", "pixels 64 x 64", "0.03", "Apache-2.0; toys only, embedded"),
+        ("toybox-refiner", "pixels, any size", "0.01", "Apache-2.0; toys only, embedded; for small noise only"),
+        ("pixels", "pixels, any size", "-", "no model at all, for dreamfields"),
+    ):
+        print(_row(name, "yes", "-" if name == "pixels" else "x0", space, size, "-", "-"))
+        print(f"{indent}{terms}")
     for name, known in KNOWN.items():
         here = "yes" if able and folder_of(name) else "no"
+        sizes = (_gigabytes(part) for part in (known.parameters, known.text, known.autoencoder))
+        print(_row(name, here, known.predicts, known.space, *sizes))
         terms = known.licence + (", to be accepted on its page" if known.gated else "")
-        print(f"{name:<14} {here:<5} {known.predicts:<8} {known.space:<20} {known.gigabytes(2):>7.1f}  {terms}"
-              + (f"; {known.note}" if known.note else ""))  # fmt: skip
-        for repository in known.ids:
-            print(f"{'':<14} {repository}")
-    print("\nGB: the denoiser alone. Any folder or hub id of these kinds works as well: --prior FOLDER.")
+        for line in (", ".join(known.ids), terms + (f"; {known.note}" if known.note else "")):
+            print(fill(line, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
+    print(MEMORY)
     if not able:
         print(f"The diffusers library is not installed: {INSTALL}.")
 
 
-def priors_get(name: Positional[str], /) -> None:
+def _row(name: str, here: str, predicts: str, space: str, *sizes: str) -> str:
+    """A line of the list of priors."""
+    return f"{name:<14} {here:<4} {predicts:<8} {space:<21}" + "".join(f" {size:>9}" for size in sizes)
+
+
+def _gigabytes(billions: float) -> str:
+    """What so many parameters take in single and in half precision."""
+    return f"{4 * billions:.1f}/{2 * billions:.1f}" if billions else "-"
+
+
+def priors_get(name: Positional[str], /, *, variant: Literal["fp16"] | None = None) -> None:
     """Download a prior; continues where an earlier try stopped.
 
     Args:
         name: A name that `scorelift priors` lists, or a hub id.
+        variant: fp16: weights in half precision, half the size, of each component that has them.
     """
-    from ..priors.known import KNOWN, download
+    from ..priors.fetch import download
+    from ..priors.known import KNOWN
     from ..priors.registry import WITHIN
 
     if name in WITHIN:
@@ -50,7 +75,7 @@ def priors_get(name: Positional[str], /) -> None:
         return
     if name not in KNOWN and name.count("/") != 1:
         raise bad("name", expected=", ".join(KNOWN) + ", or a hub id", got=name)
-    print(download(name))
+    print(download(name, variant or "", lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 def priors_check(

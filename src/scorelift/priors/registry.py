@@ -10,7 +10,8 @@ import torch
 from ..core.errors import ScoreliftError, bad
 from ..core.files import is_state, weights_format
 from .base import Prior
-from .known import KNOWN, SINGLE, check_installed, folder_of
+from .fetch import folder_of
+from .known import KNOWN, SINGLE, check_installed
 from .options import ModelOptions
 from .pixels import PixelsPrior
 from .refiner import FORMAT as REFINER_FORMAT

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ScoreliftError, bad
-from ..known import SINGLE, conversion
+from ..known import INDEX, SINGLE, conversion
+from ..variants import PICKLES, SAFE, pick, whole_variants
 
-INDEX = "model_index.json"
 HEADER_LIMIT = 100_000_000
-WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack")
+WEIGHTS = (SAFE, *PICKLES, ".msgpack")
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,12 @@ class Checkpoint:
                       remedy="Its download may be incomplete.")  # fmt: skip
 
     def variant(self, component: str) -> str | None:
-        """The variant to ask diffusers for ("fp16") where only that one is there.
+        """The variant to ask diffusers for ("fp16") where there are no plain weights.
 
         Raises:
-            ScoreliftError: if the component has no weights, or only pickles.
+            ScoreliftError: if the component has no weights, not all of them, or only pickles.
         """
-        files = [p.name for p in sorted(self.path(component).iterdir()) if p.suffix in WEIGHTS]
-        safe = [name for name in files if name.endswith(".safetensors")]
-        if not safe:
-            if not files:
-                raise bad("prior", expected=f"weights of its {component}", got=f"none in {self.path(component)}",
-                          remedy="Its download may be incomplete.")  # fmt: skip
-            raise ScoreliftError(
-                f"prior: the weights in {self.path(component)} are pickles ({files[0]}), which can run code. "
-                + conversion(str(self.folder), f"{self.folder}-safe")
-            )
-        return None if any(map(_plain, safe)) else safe[0].split(".")[1].split("-")[0]
+        return self._chosen(component)[0] or None
 
     def check_whole(self, component: str, told: dict[str, Any]) -> None:
         """Raise for weights that a network needs and its files have not, or not of its shape.
@@ -137,8 +127,26 @@ class Checkpoint:
         Raises:
             ScoreliftError: as `variant`.
         """
-        plain = self.variant(component) is None
-        return [file for file in sorted(self.path(component).glob("*.safetensors")) if _plain(file.name) == plain]
+        return [self.path(component) / name for name in self._chosen(component)[1] if name.endswith(SAFE)]
+
+    def _chosen(self, component: str) -> tuple[str, list[str]]:
+        """The variant that is read, and its files."""
+        path = self.path(component)
+        names = [file.name for file in sorted(path.iterdir())]
+        sets = whole_variants(names)
+        if (variant := pick(sets)) is not None:
+            return variant, sets[variant]
+        files = [name for name in names if name.endswith(WEIGHTS)]
+        if not files:
+            raise bad("prior", expected=f"weights of its {component}", got=f"none in {path}",
+                      remedy="Its download may be incomplete.")  # fmt: skip
+        if any(name.endswith(SAFE) for name in files):
+            raise bad("prior", expected=f"all weights of its {component}", got=f"some in {path}",
+                      remedy="Its download may be incomplete.")  # fmt: skip
+        raise ScoreliftError(
+            f"prior: the weights in {path} are pickles ({files[0]}), which can run code. "
+            + conversion(str(self.folder), f"{self.folder}-safe")
+        )
 
     def fingerprint(self, components: Sequence[str]) -> str:
         """A short name for the content of some components, and of all that the checkpoint says of itself."""
@@ -148,11 +156,6 @@ class Checkpoint:
         for component in components:
             digest.update(f"{component}/{content(self.path(component))}".encode())
         return digest.hexdigest()[:16]
-
-
-def _plain(name: str) -> bool:
-    """Whether a file of weights is of no variant."""
-    return not name.split(".safetensors")[0].split(".")[-1].startswith(("fp16", "bf16"))
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:
