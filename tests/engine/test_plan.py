@@ -12,10 +12,11 @@ from torch.profiler import ProfilerActivity, profile
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.core.samplers import ShadingSampler
-from scorelift.engine.generate import _foretell, generate
+from scorelift.engine.generate import generate
 from scorelift.engine.needs import _measured, scene_bytes
 from scorelift.engine.plan import CONTEXT, GIB, SLACK, StagePlan, exhausted, free_of, options, plan, shortage
 from scorelift.engine.portions import Portions
+from scorelift.engine.remarks import foretold
 from scorelift.engine.tally import Tally, attention_without_maps
 from scorelift.priors.analytic import GaussianPrior
 from scorelift.priors.toybox import weights_path
@@ -185,14 +186,12 @@ def test_the_command(capsys):
     assert "prior: expected" in capsys.readouterr().err
 
 
-def test_a_run_on_a_gpu_says_beforehand_what_it_lacks(monkeypatch, capsys):
+def test_a_run_on_a_gpu_says_beforehand_what_it_lacks(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10_000_000, 0))
     recipe = replace(find_recipe("sjc", "small"), prior=str(weights_path()))
-    _foretell(recipe, "a red mushroom")
-    assert "memory: stage field is expected to need 0." in capsys.readouterr().err
-    _foretell(replace(recipe, prior="nothing"), "a red mushroom")  # loading it will say so
-    _foretell(replace(recipe, prior="toybox"), "a red mushroom")  # small: not worth the seconds of counting
-    assert capsys.readouterr().err == ""
+    assert "memory: stage field is expected to need 0." in foretold(recipe, "a red mushroom")
+    assert foretold(replace(recipe, prior="nothing"), "a red mushroom") is None  # loading it will say so
+    assert foretold(replace(recipe, prior="toybox"), "a red mushroom") is None  # small: not worth the seconds
 
 
 def test_a_prior_that_does_not_fit_is_told(monkeypatch, tmp_path):

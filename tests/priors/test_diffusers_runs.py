@@ -25,8 +25,8 @@ from scorelift.distill.sds import SDS
 from scorelift.distill.sjc import SJC
 from scorelift.distill.twin import Twin, TwinConfig
 from scorelift.distill.vsd import APFO, VSD
-from scorelift.engine.generate import advice, beyond
 from scorelift.engine.loop import Loop
+from scorelift.engine.remarks import beyond, guidance
 from scorelift.engine.results import final_scene
 from scorelift.evaluate.evidence import Evidence
 from scorelift.priors.adapters import Adapters
@@ -265,4 +265,4 @@ def test_a_priors_own_guidance_is_said_and_not_taken(checkpoints, tmp_path, caps
                      r"\(--picture\.distiller\.cfg-scale 20 changes it\)\.", said)  # fmt: skip
     assert "guidance" not in begun("if", 20.0) + begun("sd15", 101.0)
     other = find_recipe("canvas").with_stages({"picture": replace(stage, distiller=VSD())})
-    assert advice(other, load_prior(str(checkpoints["if"]))) is None
+    assert guidance(other, load_prior(str(checkpoints["if"]))) is None

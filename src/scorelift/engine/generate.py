@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..core.config import from_json, to_json
-from ..core.errors import ScoreliftError, bad, check_choice, check_prompt
+from ..core.errors import bad, check_choice, check_prompt
 from ..core.locks import alone
 from ..core.memory import memory_errors
 from ..core.team import Team
-from ..distill.sds import SDS
-from ..distill.similarity import Similarity
-from ..priors.base import Prior
-from ..priors.registry import WITHIN, check_model, check_there, load_prior
+from ..priors.registry import check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
 from .guide import check_meshes, mesh_hashes
 from .job import Job, check_size
-from .plan import exhausted, shortage
-from .plan import plan as planned
+from .plan import exhausted
 from .progress import Progress
+from .remarks import foretold, remarks
 from .results import start_scene
 from .run import Run, run_folder
 
@@ -124,20 +121,17 @@ def _make(
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
-    if where == "cuda" and team.leads and not quiet:
-        _foretell(asked, prompt)
+    say = Progress(1).say if team.leads and not quiet else _nothing
+    if where == "cuda" and (text := foretold(asked, prompt)) is not None:
+        say(text)
     try:
         with memory_errors():
             model = load_prior(asked.prior, where, asked.model)
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
-    for text in (advice(asked, model), beyond(asked, model)):
-        if team.leads and not quiet and text is not None:
-            Progress(1).say(text)
-    fitted = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
-    if team.leads and not quiet and (text := resized(plan, fitted, model)) is not None:
-        Progress(1).say(text)
-    plan = fitted
+    plan = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
+    for text in remarks(asked, run.recipe if run else plan, model):
+        say(text)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
         check_meshes(stage)  # told now if it cannot be used
@@ -164,65 +158,6 @@ def _make(
         raise
 
 
-def advice(recipe: Recipe, prior: Prior) -> str | None:
-    """Which stages of score distillation have less than half or over twice the guidance that the prior is known for.
-
-    They keep it: a recipe is its paper's numbers, with any prior. None if there are none.
-    """
-    if (usual := prior.guidance) is None:
-        return None
-    found = []
-    for name, stage in recipe.stages().items():
-        if stage.prior is None and isinstance(stage.distiller, SDS):
-            scale = stage.distiller.cfg_scale
-            if not usual / 2 <= scale <= usual * 2:
-                found.append(f"stage {name} has {scale:g} (--{name}.distiller.cfg-scale {usual:g} changes it)")
-    own = f"guidance: public implementations of score distillation with {prior.name} have {usual:g}"
-    return f"{own}, {', '.join(found)}." if found else None
-
-
-def resized(recipe: Recipe, fitted: Recipe, prior: Prior) -> str | None:
-    """Which stages render latents of the prior's size where the recipe has another; None if there are none."""
-    found = []
-    for (name, old), new in zip(recipe.stages().items(), fitted.stages().values(), strict=True):
-        if new.size != old.size:
-            found.append(f"stage {name} renders {new.size} x {new.size} latents (the recipe: {old.size} x {old.size})")
-    return f"{', '.join(found)}, as {prior.name} was trained." if found else None
-
-
-FARTHER = 0.15
-"How much later than it was trained a prior may be asked without a word: DreamFlow has its refiner at .3, not .2."
-
-
-def beyond(recipe: Recipe, prior: Prior) -> str | None:
-    """Which stages ask a prior of little noise about much more of it; None if there are none."""
-    if prior.trained_until >= 1:
-        return None
-    found = []
-    for name, stage in recipe.stages().items():
-        if stage.prior is None and not isinstance(stage.distiller, Similarity):
-            levels = stage.noise.draw(prior, 64, 0.0, torch.Generator().manual_seed(0))
-            latest = float(prior.schedule.time(levels.sigma_ve).max())
-            if latest > prior.trained_until + FARTHER:
-                found.append(f"stage {name} asks it up to {latest:.2f}")
-    known = f"noise: {prior.name} was trained at times up to {prior.trained_until:g}, to refine pictures that are there"
-    return f"{known}; {', '.join(found)}, where it guesses." if found else None
-
-
-def _foretell(recipe: Recipe, prompt: str) -> None:
-    """Say what the card will not hold, as far as can be told; what is wrong with the prior, loading it says.
-
-    Counting takes seconds, which the embedded priors' small runs do without.
-    """
-    priors = {recipe.prior, *(stage.prior for stage in recipe.stages().values())}
-    if priors <= {*WITHIN, None}:
-        return
-    with suppress(ScoreliftError, RuntimeError):
-        text = shortage(planned(recipe, prompt), recipe, torch.cuda.mem_get_info()[0])
-        if text is not None:
-            Progress(1).say(text)
-
-
 def _begun(path: Path, prompt: str) -> Run:
     """The run of a folder, whose prompt must be this one."""
     run = Run.open(path)
@@ -242,3 +177,7 @@ def _is_done(path: Path, prompt: str, until: str | None) -> bool:
 def _resumed(path: Path, prompt: str, until: str | None) -> Run:
     run = _begun(path, prompt)
     return run if run.recipe.until == until else run.until(until)
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,84 @@
+"""What is said of a recipe and a prior before a run begins: what may not be as its user thinks."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+
+from ..core.errors import ScoreliftError
+from ..distill.sds import SDS
+from ..distill.similarity import Similarity
+from ..priors.base import Prior
+from ..priors.registry import WITHIN
+from ..recipes import Recipe
+from .plan import plan as planned
+from .plan import shortage
+
+FARTHER = 0.15
+"How much later than it was trained a prior may be asked without a word: DreamFlow has its refiner at .3, not .2."
+
+
+def remarks(recipe: Recipe, fitted: Recipe, prior: Prior) -> list[str]:
+    """All of them.
+
+    Args:
+        recipe: as it was asked for.
+        fitted: as the prior makes it.
+    """
+    found = (guidance(recipe, prior), beyond(recipe, prior), resized(recipe, fitted, prior))
+    return [text for text in found if text is not None]
+
+
+def guidance(recipe: Recipe, prior: Prior) -> str | None:
+    """Which stages of score distillation have less than half or over twice the guidance that the prior is known for.
+
+    They keep it: a recipe is its paper's numbers, with any prior. None if there are none.
+    """
+    if (usual := prior.guidance) is None:
+        return None
+    found = []
+    for name, stage in recipe.stages().items():
+        if stage.prior is None and isinstance(stage.distiller, SDS):
+            scale = stage.distiller.cfg_scale
+            if not usual / 2 <= scale <= usual * 2:
+                found.append(f"stage {name} has {scale:g} (--{name}.distiller.cfg-scale {usual:g} changes it)")
+    own = f"guidance: public implementations of score distillation with {prior.name} have {usual:g}"
+    return f"{own}, {', '.join(found)}." if found else None
+
+
+def resized(recipe: Recipe, fitted: Recipe, prior: Prior) -> str | None:
+    """Which stages render latents of the prior's size where the recipe has another; None if there are none."""
+    found = []
+    for (name, old), new in zip(recipe.stages().items(), fitted.stages().values(), strict=True):
+        if new.size != old.size:
+            found.append(f"stage {name} renders {new.size} x {new.size} latents (the recipe: {old.size} x {old.size})")
+    return f"{', '.join(found)}, as {prior.name} was trained." if found else None
+
+
+def beyond(recipe: Recipe, prior: Prior) -> str | None:
+    """Which stages ask a prior of little noise about much more of it; None if there are none."""
+    if prior.trained_until >= 1:
+        return None
+    found = []
+    for name, stage in recipe.stages().items():
+        if stage.prior is None and not isinstance(stage.distiller, Similarity):
+            levels = stage.noise.draw(prior, 64, 0.0, torch.Generator().manual_seed(0))
+            latest = float(prior.schedule.time(levels.sigma_ve).max())
+            if latest > prior.trained_until + FARTHER:
+                found.append(f"stage {name} asks it up to {latest:.2f}")
+    known = f"noise: {prior.name} was trained at times up to {prior.trained_until:g}, to refine pictures that are there"
+    return f"{known}; {', '.join(found)}, where it guesses." if found else None
+
+
+def foretold(recipe: Recipe, prompt: str) -> str | None:
+    """What the card at hand will not hold, as far as can be told; what is wrong with the prior, loading it says.
+
+    Counting takes seconds, which the embedded priors' small runs do without.
+    """
+    priors = {recipe.prior, *(stage.prior for stage in recipe.stages().values())}
+    if priors <= {*WITHIN, None}:
+        return None
+    with suppress(ScoreliftError, RuntimeError):
+        return shortage(planned(recipe, prompt), recipe, torch.cuda.mem_get_info()[0])
+    return None
