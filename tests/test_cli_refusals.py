@@ -58,6 +58,7 @@ MUSHROOM = ("generate", "a red mushroom")
         (("toybox", "train"), "--pictures, --out: expected a value, got none."),
         (("toybox", "show", "extra"), "extra: not expected here."),
         (("render",), "RUN: expected a value, got none."),
+        (("reproduce",), "PAPER: expected a value, got none."),
         (("toybox", "fly"), "command: expected one of toybox show"),
     ],
 )  # fmt: skip
@@ -78,6 +79,13 @@ def test_what_the_parser_complains_of(told, words, begin):
         (("canvas", "a red duck", "--cfg", "inf"), "cfg: expected a finite number, got inf"),
         (("canvas", "a red duck", "--seed", "-1"), "seed: expected"),
         (("canvas", " "), "prompt: expected a sentence"),
+        (("generate", "?!"), "prompt: expected a sentence, got '?!'"),
+        ((*MUSHROOM, "--finish.turntable-size", "161"), "finish.turntable_size: expected an even number, as videos"),
+        ((*MUSHROOM, "--finish.texture", "1000000"), "finish.texture: expected a number in [16, 8192], got 1000000"),
+        ((*MUSHROOM, "--finish.fov-deg", "200"), "finish.fov_deg: expected a number in [1, 170], got 200"),
+        ((*MUSHROOM, "--surface.scene.resolution", "100000"), "resolution: expected a grid that fits in the"),
+        (("paint", "a red car", "car.glb"), "mesh: expected the mesh first, then the prompt, got 'a red car'"),
+        (("evaluate", "x", "--cameras.azimuths", "100000000"), "cameras.azimuths: expected a number in [1, 3600]"),
         (("sample", ""), "prompt: expected a sentence"),
         ((*DUCK, "--cfg", "nan"), "cfg: expected a finite number, got nan"),
         ((*DUCK, "--seed", str(1 << 64)), "seed: expected"),
@@ -136,6 +144,28 @@ def test_what_the_system_refuses_is_one_sentence(told, monkeypatch):
 
 
 @needs_weights
+def test_a_file_is_no_run(told, tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert told("render", "file") == "run: expected a folder made by `scorelift generate`, got 'file'."
+
+
+def test_memory_that_runs_out_is_one_sentence(told, monkeypatch):
+    for error in (MemoryError("Unable to allocate 10.4 TiB for an array"),
+                  RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")):  # fmt: skip
+
+        def fail(*_, raised=error, **__):
+            raise raised
+
+        monkeypatch.setattr("scorelift.priors.registry.load_prior", fail)
+        assert told(*DUCK).startswith("memory ran out (")
+
+
+def test_a_run_goes_on_from_what_it_began_with(told, flat):
+    """And from nothing else, be it there or not."""
+    words = ("generate", "a red mushroom", "--recipe", "canvas", "--out", str(flat), "--resume", "--from", "nowhere")
+    assert "from: expected none, with which the run" in told(*words)
+
+
 def test_a_flat_run_has_no_mesh_and_no_sides(told, flat):
     run = str(flat)
     for words, thing in (

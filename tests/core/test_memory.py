@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scorelift.core.memory import free_memory, memory_errors, ran_out
+from scorelift.core.memory import free_bytes, memory_errors, ran_out
 
 
 @pytest.mark.parametrize("said", [
@@ -32,5 +32,5 @@ def test_other_errors_are_as_they_were():
 
 
 def test_what_is_free():
-    free = free_memory()
+    free = free_bytes()
     assert free is None or 2**20 < free < 2**50

@@ -128,6 +128,6 @@ def test_nothing_is_touched_where_none_can_be_read(tmp_path):
     for path in run.checkpoints():
         cut(path)
     before = {path.name: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    with pytest.raises(DamagedError, match=r"0-picture-0000003\.safetensors: damaged .* use an older checkpoint"):
+    with pytest.raises(DamagedError, match=r"0-picture-0000003\.safetensors: damaged .* an older one takes its place"):
         generate(run.path, resume=True, quiet=True)
     assert {path.name: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before

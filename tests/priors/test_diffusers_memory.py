@@ -144,7 +144,7 @@ def test_a_prompt_that_takes_too_much_to_read_is_foretold(checkpoints):
 def test_where_the_computer_does_not_hold_them_in_fp32_they_read_in_bf16(checkpoints, tmp_path, monkeypatch):
     wanted = load_prior(str(checkpoints["if"])).encode_prompts(["a duck"]).tensors["tokens"]
     prior = load_diffusers(checkpoints["if"], cache=tmp_path)
-    monkeypatch.setattr("scorelift.priors.diffusers.prompts.free_memory", lambda: 1000)
+    monkeypatch.setattr("scorelift.priors.diffusers.prompts.free_bytes", lambda: 1000)
     with pytest.warns(UserWarning, match=r"take 0\.0 GiB in fp32, 0\.0 are free: they read in bf16"):
         found = prior.encode_prompts(["a duck"]).tensors["tokens"]
     assert not torch.equal(found, wanted)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from scorelift.core.errors import ScoreliftError
+from scorelift.core.memory import free_bytes
 from scorelift.scenes import tetrahedra as module
-from scorelift.scenes.tetrahedra import boundary_vertices, free_bytes, grid_bytes, grid_edges, tetrahedral_grid
+from scorelift.scenes.tetrahedra import boundary_vertices, grid_bytes, grid_edges, tetrahedral_grid
 
 RESOLUTIONS = (4, 7)
 SIDES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))

@@ -142,13 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScoreliftError as error:
         print(f"scorelift: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         from ..core.memory import ran_out
 
         if not ran_out(error):
             raise
         told = " ".join(str(error).split())[:160]
-        print(f"scorelift: memory ran out ({told}). Ask for fewer or smaller pictures at once, or --device cpu.",
+        print(f"scorelift: memory ran out ({told}). Ask for fewer or smaller pictures, grids or scenes.",
               file=sys.stderr)  # fmt: skip
         return 2
     except BrokenPipeError:

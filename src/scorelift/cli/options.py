@@ -46,6 +46,10 @@ def call(command: Command, argv: Sequence[str], prog: str) -> None:
     except SystemExit as stop:
         if not stop.code:
             raise
-        places = [name for name, one in signature(command).parameters.items() if one.kind is one.POSITIONAL_ONLY]
+        places = [
+            name
+            for name, one in signature(command).parameters.items()
+            if one.kind is one.POSITIONAL_ONLY and one.default is one.empty
+        ]
         raise complaint(printed.getvalue(), argv, prog, places) from None
     action()

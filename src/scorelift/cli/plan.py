@@ -37,7 +37,9 @@ def plan(argv: Sequence[str]) -> None:
         tflops: float | None = None,
         settings: Annotated[Any, FLAT] = default,
     ) -> None:
-        """Count what a run will need of a GPU: memory and operations of each stage. No GPU and no weights are needed.
+        """Count what a run will need of a GPU: memory and operations of each stage.
+
+        No GPU is needed. The prior must be on this machine, though of its weights no more than sizes are read.
 
         Args:
             recipe: Method; `scorelift recipes` lists them.

@@ -60,8 +60,8 @@ def check_at_least(name: str, value: int, least: int = 1) -> None:
 
 
 def check_prompt(prompt: object) -> None:
-    """Raise unless something is said."""
-    if not isinstance(prompt, str) or not prompt.strip():
+    """Raise unless something is said: signs alone say nothing."""
+    if not isinstance(prompt, str) or not any(letter.isalnum() for letter in prompt):
         raise bad("prompt", expected="a sentence", got=prompt, remedy='For example: "a red mushroom".')
 
 
@@ -98,4 +98,5 @@ def check_span(name: str, span: tuple[float, float], low: float, high: float) ->
 def check_library(who: str, library: str, extra: str) -> None:
     """Raise unless a library that only `who` needs is installed; `extra` installs it."""
     if importlib.util.find_spec(library) is None:
-        raise ScoreliftError(f'{who} needs the {library} library. Install it with pip install "scorelift[{extra}]".')
+        raise ScoreliftError(f'{who} needs the {library} library. Install it with '
+                             f"pip install '.[{extra}]' in the folder of scorelift's sources.")  # fmt: skip

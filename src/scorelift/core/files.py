@@ -169,7 +169,9 @@ def load_state(path: Path, device: str | torch.device = "cpu", *, widen: bool = 
     except FileNotFoundError as error:
         raise ScoreliftError(f"{path}: no such file.") from error
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{path}: damaged ({error}).", "Remove it and use an older checkpoint.") from error
+        raise DamagedError(
+            f"{path}: damaged ({error}).", "Remove it: an older one takes its place, or the run begins anew."
+        ) from error
 
 
 _SCALE = ".scale"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
-SAID = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"Of CUDA and MPS; of cuBLAS and cuDNN, whose workspaces are not torch's own."
+SAID = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+        "can't allocate memory", "not enough memory")  # fmt: skip
+"Of CUDA and MPS; of cuBLAS and cuDNN, whose workspaces are not torch's own; of the CPU."
 
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a device's memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
 
@@ -31,10 +33,11 @@ def memory_errors() -> Iterator[None]:
         raise torch.OutOfMemoryError(str(error)) from error
 
 
-def free_memory() -> int | None:
-    """Bytes of the computer's own memory that programs may still have; None where the system does not tell."""
-    try:
-        told = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
-    except OSError:
-        return None
-    return int(told[1]) * 1024 if told else None
+def free_bytes() -> int | None:
+    """Memory that can still be had, else the machine's whole; None where the system tells neither."""
+    with suppress(OSError):
+        if told := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8")):
+            return int(told[1]) * 1024
+    with suppress(AttributeError, OSError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -16,6 +16,8 @@ from ..core.memory import memory_errors
 from ..core.team import Team
 from ..priors.registry import check_model, check_there, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
+from ..scenes import MeshConfig
+from ..scenes.tetrahedra import check_grid
 from .guide import check_meshes, mesh_hashes
 from .job import Job, check_size
 from .plan import exhausted
@@ -98,6 +100,8 @@ def generate(
     plan = dataclasses.replace(plan, **changes)
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
     path = run_folder(prompt, plan, out)
+    if resume and start is not None:
+        _check_start(path, prompt, start)
     if resume and _is_done(path, prompt, plan.until):
         return Run.open(path)
     with alone(path) if team.leads else nullcontext():
@@ -135,6 +139,8 @@ def _make(
     model.check_prompt(prompt)
     for stage in asked.stages().values():
         check_meshes(stage)  # told now if it cannot be used
+        if isinstance(stage.scene, MeshConfig):
+            check_grid(stage.scene.resolution)
         if stage.prior is not None:
             check_there(stage.prior)
         else:
@@ -164,6 +170,15 @@ def _begun(path: Path, prompt: str) -> Run:
     if run.prompt != prompt:
         raise bad("prompt", expected=f"the prompt of the run in {path}, {run.prompt!r}", got=prompt)
     return run
+
+
+def _check_start(path: Path, prompt: str, start: str | Path) -> None:
+    """Raise if a run to be continued was not begun from this one."""
+    if (path / "config.json").exists():
+        begun = _begun(path, prompt).config.get("start")
+        if begun != str(Path(start).resolve()):
+            raise bad("from", expected=f"{begun or 'none'}, with which the run in {path} was begun", got=str(start),
+                      remedy="With --resume leave it out.")  # fmt: skip
 
 
 def _is_done(path: Path, prompt: str, until: str | None) -> bool:

@@ -149,7 +149,7 @@ def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) 
     """Write a finished run's asset as GLB, OBJ (with material and texture), PLY, or its Gaussians; returns the files.
 
     Args:
-        out: the file to write, or a folder; default the run's.
+        out: the file to write, or a folder (a name without a suffix is one); default the run's.
 
     Raises:
         ScoreliftError: for an unknown format, a file named after another one, or a run without an asset.
@@ -158,7 +158,7 @@ def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) 
         raise bad("format", expected=f"one of {', '.join(FORMATS)}", got=form)
     run = run if isinstance(run, Run) else Run.open(run)
     out = None if out is None else Path(out)
-    if out is None or out.is_dir():
+    if out is None or out.is_dir() or not out.suffix:
         folder, stem = out or run.path, "splats" if form == "splat" else "asset"
     else:
         suffix = out.suffix.lower().removeprefix(".")

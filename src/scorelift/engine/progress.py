@@ -19,20 +19,23 @@ class Progress:
         self.width = 0
 
     @property
-    def seconds_left(self) -> float:
-        """Estimated from the steps taken so far."""
-        taken = max(self.done - self.first, 1)
-        return (time.monotonic() - self.started) / taken * (self.total - self.done)
+    def seconds_left(self) -> float | None:
+        """Estimated from the steps taken so far but the first, in which passes are compiled; None before the second."""
+        taken = self.done - self.first - 1
+        return (time.monotonic() - self.started) / taken * (self.total - self.done) if taken > 0 else None
 
     def step(self, text: str) -> None:
         """Count one step and show `text` with it."""
         self.done += 1
         now = time.monotonic()
+        if self.done == self.first + 1:
+            self.started = now
         if now - self.shown < (0.2 if self.live else 10):
             return
         self.shown = now
         share = f"{self.done}/{self.total}"
-        self._write(f"{share:>11}  {self.seconds_left:4.0f} s left  {text}")
+        left = self.seconds_left
+        self._write(f"{share:>11}  {'   ?' if left is None else f'{left:4.0f}'} s left  {text}")
 
     def say(self, text: str) -> None:
         """Show a line of its own."""

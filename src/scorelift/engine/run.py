@@ -83,12 +83,11 @@ class Run:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             if not (isinstance(config, dict) and isinstance(config.get("prompt"), str) and "recipe" in config):
                 raise KeyError("prompt")
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise bad("run", expected="a folder made by `scorelift generate`", got=str(path)) from error
-        except (ValueError, KeyError, NotADirectoryError) as error:
-            raise bad(
-                "run", expected="a readable config.json", got=f"{path / 'config.json'}, which is damaged"
-            ) from error
+        except (ValueError, KeyError) as error:
+            raise bad("run", expected="a readable config.json", got=f"{path / 'config.json'}, which is damaged",
+                      remedy="What was run is not known without it: run it again elsewhere.") from error  # fmt: skip
         return Run(path, config)
 
     def __repr__(self) -> str:

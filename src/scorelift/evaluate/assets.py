@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.camera_samplers import RingSampler
 from ..core.cameras import Cameras
-from ..core.errors import bad, check_positive, check_range, check_seed
+from ..core.errors import bad, check_range, check_seed
 from ..core.lights import Lights, Shading
 from ..distill.scorers import Scorer, load_scorer
 from ..engine.outputs import load_asset
@@ -44,7 +44,7 @@ class Cameras30:
 
     def __post_init__(self) -> None:
         check_range("cameras.elevation_deg", self.elevation_deg, -90, 90)
-        check_positive("cameras.azimuths", self.azimuths)
+        check_range("cameras.azimuths", self.azimuths, 1, 3600)
 
     def ring(self) -> Cameras:
         """The cameras."""

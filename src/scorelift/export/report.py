@@ -54,6 +54,10 @@ def curve(title: str, values: Sequence[float], width: int = 320, height: int = 1
     )
 
 
+VIEWS = ("From the front, counter-clockwise seen from above: front, left, back, right and between. "
+         "Rows: colour, textureless, normal, depth.")  # fmt: skip
+
+
 def report_html(
     folder: Path, prompt: str, facts: Mapping[str, Any], config: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
 ) -> str:
@@ -68,9 +72,10 @@ def report_html(
         parts.append(f'<figure><video autoplay loop muted playsinline src="{video}"></video></figure>')
     parts.append("</div>")
     if (folder / "preview.png").exists():
-        parts.append(f'<figure><img alt="eight views" src="{_embed(folder / "preview.png", "image/png")}">')
-        caption = "From the front, counter-clockwise seen from above: front, left, back, right and between. "
-        parts.append(f"<figcaption>{caption}Rows: colour, textureless, normal, depth.</figcaption></figure>")
+        flat = not (folder / "asset.glb").exists()
+        what, caption = ("pictures", "The pictures.") if flat else ("eight views", VIEWS)
+        parts.append(f'<figure><img alt="{what}" src="{_embed(folder / "preview.png", "image/png")}">')
+        parts.append(f"<figcaption>{caption}</figcaption></figure>")
     rows = "".join(f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     parts.append(f"<h2>Facts</h2><table>{rows}</table><h2>Curves</h2>")
     for stage in dict.fromkeys(entry["stage"] for entry in log if "stage" in entry):

@@ -143,6 +143,13 @@ class Stage:
         return dataclasses.replace(self, steps=steps, noise=noise)
 
 
+FINISHES: dict[str, tuple[float, float]] = {
+    "mesh_resolution": (8, 1024), "faces": (4, 10_000_000), "texture": (16, 8192), "turntable_frames": (1, 10_000),
+    "turntable_size": (16, 4096), "preview_size": (16, 2048), "distance": (0.1, 1000), "fov_deg": (1, 170),
+}  # fmt: skip
+"Between which these make files that can be made: what would fail at the end is told at the start."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finish:
     """What is made of the optimized scene."""
@@ -164,10 +171,11 @@ class Finish:
     "Whether each stage leaves its own preview and asset, in `stages/`."
 
     def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            if not isinstance(value, bool | None):
-                check_positive(spec.name, value)
+        for name, (low, high) in FINISHES.items():
+            if (value := getattr(self, name)) is not None:
+                check_range(f"finish.{name}", value, low, high)
+        if self.turntable_size % 2:
+            raise bad("finish.turntable_size", expected="an even number, as videos have", got=self.turntable_size)
 
     def ring(self, views: int, elevation_deg: float = 15.0, zoom: float = 1.0) -> Cameras:
         """Cameras for pictures, evenly around, from the front on; `zoom` enlarges, if there is no field of view."""

@@ -37,7 +37,7 @@ class LatentNeRF(Recipe):
 
     name: ClassVar[str] = "latentnerf"
     summary: ClassVar[str] = "SDS into voxels of latents, then of colours; a mesh may guide it (for a GPU: 7,000 steps)"
-    presets: ClassVar[dict[str, str]] = {"small": "scaled down to a minute or two on two CPU cores"}
+    presets: ClassVar[dict[str, str]] = {"small": "scaled down to half a minute or so on two CPU cores"}
 
     prior: str = "sd15"  # code: 1.4, of the same network
     finish: Finish = Finish(mesh_resolution=256, faces=100_000, texture=2048, preview_size=256, every_stage=True)

@@ -38,7 +38,7 @@ class ScoreJacobianChaining(Recipe):
 
     name: ClassVar[str] = "sjc"
     summary: ClassVar[str] = "score Jacobian chaining into unlit voxels, as its paper describes it (10,000 steps)"
-    presets: ClassVar[dict[str, str]] = {"small": "scaled down to some minutes on two CPU cores"}
+    presets: ClassVar[dict[str, str]] = {"small": "scaled down to half a minute on two CPU cores"}
 
     field: Stage = Stage(
         steps=10_000,  # "gradient descent at a learning rate of 0.05 for 10,000 steps"

@@ -11,17 +11,14 @@ such a grid; their release's "128" has 277 thousand vertices, as many as this on
 
 from __future__ import annotations
 
-import os
-import re
-from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..core.errors import bad
+from ..core.memory import free_bytes
 
 ROOM = 2
 "Memory asked for, in sizes of the grid: what is computed on it takes about as much again."
@@ -44,16 +41,18 @@ def tetrahedral_grid(resolution: int) -> tuple[Float[Tensor, "v 3"], Int[Tensor,
     Raises:
         ScoreliftError: if the resolution is none, or its grid does not fit in memory.
     """
-    _check(resolution)
+    check_grid(resolution)
     return _grid(resolution)
 
 
-def _check(resolution: int) -> None:
+def check_grid(resolution: int) -> None:
+    """Raise for a resolution that is none, or whose grid does not fit in memory.
+
+    Raises:
+        ScoreliftError: as `tetrahedral_grid`.
+    """
     if not isinstance(resolution, int) or resolution < 4:
         raise bad("resolution", expected="a whole number of cubes, at least 4", got=resolution)
-
-
-def _check_memory(resolution: int) -> None:
     free, needed = free_bytes(), ROOM * grid_bytes(resolution)
     if free is not None and needed > free:
         largest = int(resolution * (free / needed) ** (1 / 3))
@@ -67,7 +66,6 @@ def _check_memory(resolution: int) -> None:
 
 @lru_cache(maxsize=2)
 def _grid(n: int) -> tuple[Tensor, Tensor]:
-    _check_memory(n)
     corner, centre = _numbers(n)
     axis = torch.linspace(-1, 1, n + 1)
     middle = (axis[1:] + axis[:-1]) / 2
@@ -99,7 +97,7 @@ def grid_edges(resolution: int) -> Int[Tensor, "e 2"]:
     Raises:
         ScoreliftError: if the resolution is none.
     """
-    _check(resolution)
+    check_grid(resolution)
     n = resolution
     corner, centre = _numbers(n)
     rim = torch.zeros(n + 1, dtype=torch.bool)
@@ -124,13 +122,3 @@ def boundary_vertices(resolution: int) -> Bool[Tensor, " v"]:
     """
     vertices, _ = tetrahedral_grid(resolution)
     return vertices.abs().amax(-1) > 1 - 1.5 / resolution
-
-
-def free_bytes() -> int | None:
-    """Memory that can still be had, else the machine's whole; None where the system tells neither."""
-    with suppress(OSError):
-        if told := re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8")):
-            return int(told[1]) * 1024
-    with suppress(AttributeError, OSError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ScoreliftError, bad
-from ...core.memory import free_memory, memory_errors
+from ...core.memory import free_bytes, memory_errors
 from ..options import ModelOptions
 from .cache import PromptCache
 from .checkpoint import Checkpoint, content, tensor_shapes
@@ -86,7 +86,7 @@ class Prompts:
         encoders = [name for name in self.names if name.startswith("text_encoder")]
         files = [file for name in encoders for file in self.checkpoint.weights(name)]
         need = 4 * sum(prod(shape) for file in files for shape in tensor_shapes(file).values())
-        free = free_memory()
+        free = free_bytes()
         if free is None or need <= free or self.options.text_bits or self.dtype != torch.float32:
             return
         self.dtype, self.cache = torch.bfloat16, self._cache(torch.bfloat16)
