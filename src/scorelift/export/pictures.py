@@ -85,15 +85,20 @@ def turntable(scene: Scene, cameras: Cameras, size: int) -> list[UInt8[np.ndarra
     return pictures
 
 
+X264 = {"crf": "18", "x264-params": "rc-lookahead=0:mbtree=0"}
+"Quality, not a rate; and no looking ahead, in which x264 comes to other choices each time: videos are to be the same."
+
+
 def write_mp4(path: Path, frames: Sequence[np.ndarray], fps: int = 24) -> None:
     """Write frames (even height and width) as an MPEG-4 video every player opens, whole or not at all."""
     height, width, _ = frames[0].shape
     with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        stream = cast(av.VideoStream, container.add_stream(codec, rate=fps))
+        codec, options = ("libx264", X264) if "libx264" in av.codecs_available else ("mpeg4", {})
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, fps)
-        stream.bit_rate = 1_500_000
+        if not options:
+            stream.bit_rate = 1_500_000
         for picture in frames:
             for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")):
                 container.mux(packet)
