@@ -30,7 +30,7 @@ def told(capsys, *words: str) -> str:
 def test_without_viser_it_says_how_to_install_it(finished_box, monkeypatch, capsys):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "viser" else real(name, *more))
-    assert 'pip install "scorelift[studio]"' in told(capsys, str(finished_box.path))
+    assert "pip install '.[studio]'" in told(capsys, str(finished_box.path))
 
 
 def test_viser_is_loaded_late(monkeypatch, tmp_path):
