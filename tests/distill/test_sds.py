@@ -46,6 +46,13 @@ def test_gradient_on_a_gaussian(weighting, cfg_scale, generator):
     torch.testing.assert_close(got, w * (eps_hat - noise))
 
 
+def test_weights_by_hand():
+    """alpha_t = .8, sigma_t = .6: sigma_ve = .75."""
+    level = Level(torch.tensor([0.8]), torch.tensor([0.6]))
+    expected = {"sigma2": 0.36, "alpha_sigma2": 0.288, "uniform": 1.0, "x0": 0.75, "sjc": 4 / 3}
+    assert {kind: float(weight(level, kind)) for kind in get_args(Weighting)} == pytest.approx(expected)
+
+
 def test_converges_to_the_mean_at_the_known_rate(generator):
     """Opposite noises cancel: each step of size r shrinks the error by exactly 1 - r s^2 / (tau^2 + s^2) (x0 form)."""
     prior, level = gaussian(), Level.vp(torch.full((2,), 0.8, dtype=torch.float64))

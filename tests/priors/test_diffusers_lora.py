@@ -94,7 +94,8 @@ def test_its_alpha_is_read(checkpoints, tmp_path):
     torch.testing.assert_close(said(loaded(checkpoints["sd15"], file)), said(plain), atol=1e-4, rtol=1e-3)
 
 
-def test_files_of_other_tools_count_the_blocks_another_way(checkpoints, tmp_path):
+@pytest.mark.parametrize("scale", [0.5, -1.0])
+def test_files_of_other_tools_count_the_blocks_another_way(scale, checkpoints, tmp_path):
     generator = torch.Generator().manual_seed(3)
     plain, state = load_diffusers(checkpoints["sdxl"]), {}
     for ours, theirs in LAYERS.items():
@@ -103,9 +104,9 @@ def test_files_of_other_tools_count_the_blocks_another_way(checkpoints, tmp_path
                     for shape in ((2, layer.in_features), (layer.out_features, 2)))  # fmt: skip
         name = f"lora_unet_{theirs}_transformer_blocks_0_attn2_to_k"
         state |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up, f"{name}.alpha": torch.tensor(4.0)}
-        layer.weight.data += 0.5 * 4.0 / 2 * up @ down
+        layer.weight.data += scale * 4.0 / 2 * up @ down
     save_file(state, tmp_path / "kohya.safetensors")
-    found = loaded(checkpoints["sdxl"], tmp_path / "kohya.safetensors", lora_scale=0.5)
+    found = loaded(checkpoints["sdxl"], tmp_path / "kohya.safetensors", lora_scale=scale)
     for name, weight in plain.net.state_dict().items():
         torch.testing.assert_close(found.net.state_dict()[name], weight, atol=1e-5, rtol=1e-4)
 

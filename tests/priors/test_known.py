@@ -4,6 +4,7 @@ import importlib.util
 
 import huggingface_hub
 import pytest
+import torch
 
 pytest.importorskip("diffusers")
 
@@ -13,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
 from scorelift.priors.known import KNOWN
+from scorelift.priors.options import ModelOptions
 from scorelift.priors.registry import load_prior, sketch_prior
 
 
@@ -55,3 +57,15 @@ def test_the_commands(monkeypatch, capsys, tmp_path):
     assert (tmp_path / "c.png").exists()
     assert main(["priors", "check", "sd15"]) == 2
     assert "scorelift priors get sd15" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bf16_that_a_card_only_emulates_is_refused(able, monkeypatch):
+    """torch says that such a card supports it, unless it is asked about itself."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or able)
+    options = ModelOptions(precision="bf16")
+    if able:
+        assert options.dtype(torch.device("cuda")) == torch.bfloat16
+    else:
+        with pytest.raises(ScoreliftError, match="precision: expected fp16 or fp32 on this card, got 'bf16'"):
+            options.dtype(torch.device("cuda"))

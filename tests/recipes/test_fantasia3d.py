@@ -20,6 +20,7 @@ def test_the_authors_numbers():
     assert [s.steps for s in stages] == [3000, 2000]
     assert [s.size for s in stages] == [512, 512]
     assert [s.distiller.cfg_scale for s in stages] == [100.0, 50.0]
+    assert [s.distiller.weighting for s in stages] == ["sigma2", "alpha_sigma2"]
     assert [s.scene.tuned for s in stages] == ["geometry", "texture"]
     assert [s.shading.normal for s in stages] == [1.0, 0.0]
     assert [s.optimizer.rate.at(0.5) for s in stages] == [1e-3, 1e-2]

@@ -29,7 +29,7 @@ def test_the_numbers():
         assert isinstance(stage.scene, VoxelConfig)
         assert stage.size == 64
         assert (stage.noise.low.at(0.5), stage.noise.high.at(0.5)) == (0.02, 0.98)
-        assert stage.distiller.cfg_scale == 100.0
+        assert (stage.distiller.cfg_scale, stage.distiller.weighting) == (100.0, "alpha_sigma2")
         assert stage.penalties.entropy.at(0.5) * 64**2 == pytest.approx(5e-4)
         assert stage.shading.draw(1.0, torch.Generator()) == "albedo"
         assert stage.guide.path is None

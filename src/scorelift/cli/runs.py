@@ -15,9 +15,6 @@ from .checks import sentence
 from .options import FLAT, call
 from .resuming import check_same
 
-MESHES = (".glb", ".obj", ".ply", ".stl", ".off")
-"How names of meshes end."
-
 
 def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
     """Turn a sentence into a textured 3-D asset."""
@@ -73,7 +70,9 @@ def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
 def paint(argv: Sequence[str]) -> None:
     """Colour a mesh of your own by a sentence: scorelift paint MESH PROMPT."""
     if argv and not argv[0].startswith("-"):
-        first, second = (Path(word).suffix.lower() in MESHES for word in (argv[0], " ".join(argv[1:2])))
+        from ..scenes.given import FORMATS
+
+        first, second = (Path(word).suffix.lower() in FORMATS for word in (argv[0], " ".join(argv[1:2])))
         if second and not first:
             raise bad("mesh", expected="the mesh first, then the prompt", got=argv[0])
         generate([*argv[1:], "--recipe", "paint", "--colours.scene.mesh", argv[0]], "scorelift paint MESH")

@@ -1,6 +1,6 @@
 """How far an asset is from the truth: surfaces, volumes and views, after the alignment that fits best and keeps "up".
 
-Distances are fractions of the diagonal of the true object's box (1.65 to 2.6 for toys that reach .8 from the origin).
+Distances are fractions of the diagonal of the true object's box (1.6 to 2.6, of toys that reach .8 from the origin).
 """
 
 from __future__ import annotations
