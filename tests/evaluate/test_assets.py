@@ -72,6 +72,15 @@ def test_distractors_may_be_given(run, untrained):
         evaluate_runs([run], SMALL, ["a yellow duck"])
 
 
+def test_colour_is_no_matter_among_shapes(run, untrained):
+    """A caption of the run's own shape is no rival of pictures without colour; alone, it is always found."""
+    (marks,) = evaluate_runs([run], SMALL, ["a red duck", "a striped blue duck"])["runs"]
+    assert marks["r1_shape"] == 1
+    (among,) = evaluate_runs([run], SMALL, ["a red duck", "a blue boat", "a cat", "a mug"])["runs"]
+    (bare,) = evaluate_runs([run], SMALL, ["a blue boat", "a cat", "a mug"])["runs"]
+    assert among["r1_shape"] == bare["r1_textureless"]
+
+
 def test_true_pictures_have_their_own_light():
     cameras = Cameras30(azimuths=9).ring()
     albedo, shaded, bare = (

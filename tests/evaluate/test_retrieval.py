@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from scorelift.core.errors import ScoreliftError
-from scorelift.evaluate.assets import toybox_distractors
-from scorelift.evaluate.retrieval import candidates, interval, meaning, retrieve, summary
+from scorelift.evaluate.assets import toybox_distractors, toybox_shapes
+from scorelift.evaluate.retrieval import candidates, interval, meaning, of_each_shape, retrieve, shape, summary
 from scorelift.toybox.grammar import parse
 
 
@@ -56,6 +56,32 @@ def test_no_distractor_means_what_an_asset_is():
     assert len(set(others)) == 20
     assert not {meaning(text) for text in plain[:5]} & {meaning(text) for text in others}
     assert first in toybox_distractors(20, captions=["a corgi"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a cat", "a striped blue kitty, front view", True),
+        ("a duck wearing a red scarf and glasses", "a pink duck with glasses and a scarf", True),
+        ("a duck", "a duck wearing a scarf", False),
+        ("a mug", "a mug on a table", False),
+        ("a cat", "a rabbit", False),
+        ("a corgi", "a corgi", True),
+        ("a corgi", "a red corgi", False),
+    ],
+)
+def test_captions_of_one_shape(one, other, same):
+    assert (shape(one) == shape(other)) is same
+    assert of_each_shape([one, other]) == ([one] if same else [one, other])
+
+
+def test_shapes_to_choose_from_all_differ():
+    own = ["a red duck", "a blue duck", "a car"]
+    texts = toybox_shapes(160, 0, own)
+    assert len(texts) == 160
+    assert len({shape(text) for text in [*texts, "a duck", "a car"]}) == 162
+    assert texts == toybox_shapes(160, 0, own) != toybox_shapes(160, 1, own)
+    assert 300 < len(toybox_shapes(1000)) < 400  # what there are
 
 
 def test_seeds_of_one_prompt_are_drawn_together():

@@ -12,7 +12,8 @@ def test_cells():
 
 
 def table(lit: float, bare: float) -> list[str]:
-    truth = {"r1_shaded": mark(lit), "r1_textureless": mark(bare), "kind_textureless": mark(0.9)}
+    truth = {"r1_shaded": mark(lit), "r1_textureless": mark(bare), "kind_textureless": mark(0.9),
+             "r1_shape": mark(0.6)}  # fmt: skip
     run = {"run": "runs/duck", "prompt": "a yellow duck", **dict.fromkeys(COLUMNS, 0.5), "janus": None}
     result = {"settings": {"scorer": "toybox", "candidates": 154}, "truth": truth, "mean": {}, "runs": [run]}
     return as_markdown(result).splitlines()
@@ -23,7 +24,7 @@ def test_a_scorer_of_little_accuracy_is_told():
     assert "with care" in table(0.7, 0.9)[1]
     low = table(0.9, 0.1)[1]
     assert "with care" not in low
-    assert "kind_textureless (90.0%) says more" in low
+    assert low.endswith("kind_textureless (90.0%) and r1_shape (60.0%), of captions that differ in shape, say more.")
 
 
 def test_the_worlds_own_pictures_are_a_row():

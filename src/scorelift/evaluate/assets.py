@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,12 +28,14 @@ from ..toybox.toys import KINDS
 from ..toybox.truth import Truth
 from .geometry import compare_geometry, compare_views
 from .janus import VIEWS, janus_score, ring_cameras
-from .retrieval import candidates, meaning, retrieve, spec_of, summary
+from .retrieval import candidates, meaning, of_each_shape, retrieve, shape, spec_of, summary
 
 MODES: tuple[Shading, ...] = ("albedo", "shaded", "textureless")
 BACKDROP = 0.85
 MOST_DISTRACTORS = 2000
 "As many as are drawn in two seconds; captions that differ become rare."
+MOST_DRAWS = 20_000
+"For captions of different shapes, of which the closed world has fewer than four hundred."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,20 @@ def toybox_distractors(n: int, seed: int = 0, captions: Iterable[str] = ()) -> l
     return list(texts)
 
 
+def toybox_shapes(n: int, seed: int = 0, captions: Iterable[str] = ()) -> list[str]:
+    """Captions of the closed world, no two of which, nor any of `captions`, have one shape; `n`, or what there are."""
+    rng, taken = random.Random(f"shapes/{seed}"), {shape(caption) for caption in captions}
+    texts: list[str] = []
+    for _ in range(MOST_DRAWS):
+        if len(texts) == n:
+            break
+        text = say(draw(rng, train=False))
+        if shape(text) not in taken:
+            texts.append(text)
+            taken.add(shape(text))
+    return texts
+
+
 @torch.no_grad()
 def look(scene: Scene, cameras: Cameras, size: int, shading: Shading) -> Float[Tensor, "n 3 h w"]:
     """Pictures of a scene on light grey, lit from above the camera."""
@@ -101,22 +118,20 @@ def true_pictures(truth: Truth, cameras: Cameras, size: int, shading: Shading) -
     return torch.cat([truth.picture(cameras[part], lights[part], side, textureless=bare) for part in parts])
 
 
-@dataclass(frozen=True)
 class Board:
-    """The captions among which pictures find theirs."""
+    """Captions among which pictures find theirs."""
 
-    scorer: Scorer
-    texts: Float[Tensor, "m d"]
-    kinds: list[str | None]
-    "What each caption names, in the closed world."
+    def __init__(self, captions: Sequence[str], scorer: Scorer) -> None:
+        self.captions, self.texts = list(captions), scorer.embed_texts(captions)
+        self.kinds = [spec.kind if (spec := spec_of(text)) is not None else None for text in captions]
 
-    def marks(self, pictures: Float[Tensor, "n 3 h w"], own: int, mode: str) -> dict[str, float | None]:
+    def marks(self, pictures: Float[Tensor, "n d"], own: str, mode: str) -> dict[str, float | None]:
         """R=1 and R=10, and how often the first caption names the right kind, which needs no colour."""
-        found = retrieve(self.scorer.embed_pictures(pictures), self.texts, [own] * len(pictures))
-        right = [self.kinds[i] == self.kinds[own] for i in found.first.tolist()]
+        found = retrieve(pictures, self.texts, [mine := self.captions.index(own)] * len(pictures))
+        right = [self.kinds[i] == self.kinds[mine] for i in found.first.tolist()]
         return {
             f"r1_{mode}": float(found.r1.mean()), f"r10_{mode}": float(found.r10.mean()),
-            f"kind_{mode}": None if self.kinds[own] is None else sum(right) / len(right),
+            f"kind_{mode}": None if self.kinds[mine] is None else sum(right) / len(right),
         }  # fmt: skip
 
 
@@ -132,18 +147,26 @@ class Yardstick:
         if settings.scorer == "toybox" and (strange := [p for p in self.prompts if spec_of(p) is None]):
             raise bad("prompt", expected="one of the closed world, which is all that the toybox retriever knows",
                       got=strange[0], remedy="Give a CLIP model's hub id or folder by --scorer.")  # fmt: skip
-        if distractors is None:
-            distractors = toybox_distractors(settings.distractors, settings.seed, self.prompts)
-        self.choices, _ = candidates(self.prompts, distractors)
+        drawn = [settings.distractors, settings.seed, self.prompts]
+        choices, _ = candidates(self.prompts, toybox_distractors(*drawn) if distractors is None else distractors)
         self.scorer = load_scorer(settings.scorer)
-        kinds = [spec.kind if (spec := spec_of(text)) is not None else None for text in self.choices]
-        self.board = Board(self.scorer, self.scorer.embed_texts(self.choices), kinds)
+        self.board = Board(choices, self.scorer)
+        self.shapes = toybox_shapes(*drawn) if distractors is None else distractors
         self.judge, self.about = load_judge()
+
+    def _retrieval(self, prompt: str, take: Callable[[Shading], Float[Tensor, "n 3 h w"]]) -> dict[str, Any]:
+        """Marks of the pictures taken in each shading; of those without colour also among captions of other shapes."""
+        seen = {mode: self.scorer.embed_pictures(take(mode)) for mode in MODES}
+        row: dict[str, Any] = {}
+        for mode, pictures in seen.items():
+            row |= self.board.marks(pictures, prompt, mode)
+        shapes = Board(of_each_shape([prompt, *self.prompts, *self.shapes]), self.scorer)
+        return row | {"r1_shape": shapes.marks(seen["textureless"], prompt, "shape")["r1_shape"]}
 
     @property
     def header(self) -> dict[str, Any]:
         """How runs are measured."""
-        return {"scorer": self.scorer.name, "candidates": len(self.choices), "cameras": vars(self.settings.cameras),
+        return {"scorer": self.scorer.name, "candidates": len(self.board.captions), "cameras": vars(self.settings.cameras),
                 "judge": self.about}  # fmt: skip
 
     def marks(self, run: Run) -> dict[str, Any]:
@@ -157,9 +180,8 @@ class Yardstick:
         if not isinstance(scene, Body):
             raise bad("run", expected="a run of a 3-D recipe", got=f"{run.path} ({run.recipe.name})")
         row: dict[str, Any] = {"run": str(run.path), "prompt": run.prompt, "recipe": run.recipe.name}
-        cameras, index = self.settings.cameras.ring(), self.choices.index(run.prompt)
-        for mode in MODES:
-            row |= self.board.marks(look(scene, cameras, self.scorer.size, mode), index, mode)
+        cameras, size = self.settings.cameras.ring(), self.scorer.size
+        row |= self._retrieval(run.prompt, lambda mode: look(scene, cameras, size, mode))
         row |= dict.fromkeys(("object", "janus", "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim"))
         spec = spec_of(run.prompt)
         if spec is None:
@@ -175,11 +197,8 @@ class Yardstick:
         for prompt in self.prompts:
             if (spec := spec_of(prompt)) is None:
                 continue
-            truth, index = Truth(spec), self.choices.index(prompt)
-            row: dict[str, Any] = {"prompt": prompt}
-            for mode in MODES:
-                pictures = true_pictures(truth, cameras, self.scorer.size, mode)
-                row |= self.board.marks(pictures, index, mode)
+            truth = Truth(spec)
+            row = {"prompt": prompt} | self._retrieval(prompt, partial(true_pictures, truth, cameras, self.scorer.size))
             rows.append(row | judged(self.judge, true_pictures(truth, ring_cameras(), 64, "shaded"), spec))
         return means(rows) if rows else None
 

@@ -5,7 +5,7 @@ Ref: Park et al. (2021), R-Precision; Jain et al., "Dream Fields" (2022), Sec. 4
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,20 @@ def meaning(caption: str) -> Hashable:
     worn = frozenset((w.name, w.colour or ACCESSORIES[w.name].default_colour) for w in spec.worn)
     support = spec.support and (spec.support, spec.support_colour or KINDS[spec.support].natural)
     return spec.kind, spec.main_colour, spec.finish, spec.second_colour, worn, support
+
+
+def shape(caption: str) -> Hashable:
+    """Equal for captions of the closed world whose objects differ in colours and finish alone; else the caption."""
+    spec = spec_of(caption)
+    return caption if spec is None else (spec.kind, frozenset(w.name for w in spec.worn), spec.support)
+
+
+def of_each_shape(captions: Iterable[str]) -> list[str]:
+    """The first caption of each shape."""
+    firsts: dict[Hashable, str] = {}
+    for caption in captions:
+        firsts.setdefault(shape(caption), caption)
+    return list(firsts.values())
 
 
 def candidates(captions: Sequence[str], distractors: Sequence[str]) -> tuple[list[str], list[int]]:

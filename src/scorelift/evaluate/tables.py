@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = (
-    "r1_albedo", "r1_shaded", "r10_shaded", "r1_textureless", "r10_textureless", "kind_textureless", "object", "janus",
+    "r1_albedo", "r1_shaded", "r10_shaded", "r1_textureless", "r1_shape", "kind_textureless", "object", "janus",
     "chamfer", "f_score", "normal_consistency", "iou", "psnr", "ssim",
 )  # fmt: skip
 LOW = 0.8
@@ -45,7 +45,8 @@ def _accuracy(truth: dict[str, Any]) -> str:
     if lit < LOW:
         text += " That is low: read the retrieval columns with care."
     if bare < LOW:
-        text += f" Without colour it is low, since captions differ in colours: kind_textureless ({kind:.1%}) says more."
+        text += f" Without colour it is low, since captions differ in colours: kind_textureless ({kind:.1%}) and"
+        text += f" r1_shape ({truth['r1_shape']['mean']:.1%}), of captions that differ in shape, say more."
     return text
 
 

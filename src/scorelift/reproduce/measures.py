@@ -25,7 +25,7 @@ from .bench import Findings, Scale, table
 
 FRONT_LEFT, BACK_RIGHT = 1, 5
 """Of the eight azimuths of `Cameras30`."""
-MISSED = ("r1_albedo", "r1_shaded", "r1_textureless", "kind_textureless", "r10_textureless", "object")
+MISSED = ("r1_albedo", "r1_shaded", "r1_textureless", "r1_shape", "kind_textureless", "object")
 "Marks that a scene which ended empty misses."
 THERE = ("janus", "chamfer")
 "Marks that only scenes with something to see have."
