@@ -166,7 +166,8 @@ class Yardstick:
     @property
     def header(self) -> dict[str, Any]:
         """How runs are measured."""
-        return {"scorer": self.scorer.name, "candidates": len(self.board.captions), "cameras": vars(self.settings.cameras),
+        count = len(self.board.captions)
+        return {"scorer": self.scorer.name, "candidates": count, "cameras": vars(self.settings.cameras),
                 "judge": self.about}  # fmt: skip
 
     def marks(self, run: Run) -> dict[str, Any]:
