@@ -147,11 +147,13 @@ class Yardstick:
         if settings.scorer == "toybox" and (strange := [p for p in self.prompts if spec_of(p) is None]):
             raise bad("prompt", expected="one of the closed world, which is all that the toybox retriever knows",
                       got=strange[0], remedy="Give a CLIP model's hub id or folder by --scorer.")  # fmt: skip
-        drawn = [settings.distractors, settings.seed, self.prompts]
-        choices, _ = candidates(self.prompts, toybox_distractors(*drawn) if distractors is None else distractors)
+        n, seed, shapes = settings.distractors, settings.seed, distractors
+        if distractors is None:
+            distractors = toybox_distractors(n, seed, self.prompts)
+        choices, _ = candidates(self.prompts, distractors)
+        self.shapes = toybox_shapes(n, seed, self.prompts) if shapes is None else shapes
         self.scorer = load_scorer(settings.scorer)
         self.board = Board(choices, self.scorer)
-        self.shapes = toybox_shapes(*drawn) if distractors is None else distractors
         self.judge, self.about = load_judge()
 
     def _retrieval(self, prompt: str, take: Callable[[Shading], Float[Tensor, "n 3 h w"]]) -> dict[str, Any]:
