@@ -9,6 +9,7 @@ import pytest
 import scorelift
 from scorelift.cli import main
 from scorelift.core.errors import ScoreliftError
+from scorelift.core.files import load_state, save_state
 from scorelift.distill.sds import SDS
 from scorelift.engine.generate import check_asked
 from scorelift.engine.interrupt import Terminated
@@ -43,6 +44,25 @@ def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(tmp_path, 
     assert not list((tmp_path / "r" / "checkpoints").iterdir())
     run = scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True, resume=True)
     assert [entry["step"] for entry in run.read_log()] == [1, 2, 3]
+
+
+def test_seconds_are_of_all_sittings(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, ScoreliftError("no."))
+        patch.setattr("scorelift.engine.job.CHECKPOINT_S", -1.0)  # after each step
+        with pytest.raises(ScoreliftError, match="last good checkpoint"):
+            scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True)
+    state = load_state(path := max((tmp_path / "r" / "checkpoints").iterdir()))
+    assert state["watch"]["seconds"] > state["watch"]["parts"]["picture"] > 0
+    hour = {"seconds": 3600.0, "parts": {"picture": 3600.0}, "processor": {"picture": 3600.0}}
+    save_state(path, {**state, "watch": hour})
+    run = scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True, resume=True)
+    first = run.metrics
+    (run.path / "metrics.json").unlink()
+    for metrics in (first, scorelift.generate(PROMPT, out=run.path, quiet=True, resume=True).metrics):
+        assert metrics["seconds_by_part"].keys() == {"picture", "outputs"}
+        assert 3600 < metrics["seconds_by_part"]["picture"] < 3700
+        assert 3600 < metrics["processor_seconds_by_stage"]["picture"] < metrics["seconds"] < 3700
 
 
 def test_a_run_that_fails_at_once_is_in_nobodys_way(tmp_path, monkeypatch):

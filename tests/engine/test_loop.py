@@ -10,11 +10,12 @@ from scorelift.core.errors import ScoreliftError
 from scorelift.core.lights import Lights
 from scorelift.core.schedules import Constant, Ramp
 from scorelift.distill.sds import SDS
+from scorelift.engine.generate import generate
 from scorelift.engine.loop import Loop
 from scorelift.engine.penalty import penalty_of
 from scorelift.priors.analytic import EmpiricalPrior, GaussianPrior
 from scorelift.recipes.base import Penalties
-from scorelift.recipes.canvas import CanvasRecipe
+from scorelift.recipes.canvas import CanvasRecipe, study
 from scorelift.recipes.optimizers import Adam
 from scorelift.scenes import HashConfig, MeshConfig, VoxelConfig, build_scene, losses
 from scorelift.toybox.truth import Truth
@@ -134,9 +135,18 @@ def test_values_that_are_not_finite_stop_the_run():
     stage = ring_stage(5, 16, 16, 4)
     loop = Loop("only", stage, build_scene(stage.scene), broken, "toy", seed=0)
     before = loop.scene.field.density.clone()
-    with pytest.raises(ScoreliftError, match=r"stage only, step 0: the distiller's gradient is not finite"):
+    with pytest.raises(ScoreliftError, match=r"stage only, step 1: the distiller's gradient is not finite"):
         loop.one_step()
     assert torch.equal(loop.scene.field.density, before)
+
+
+def test_a_state_that_is_not_finite_is_not_kept(tmp_path):
+    """A rate beyond what floats hold: the step itself goes well, what it leaves does not."""
+    recipe = study("sds", "annealed", 3.0, pictures=1, steps=2, size=32)
+    stages = {n: dataclasses.replace(s, optimizer=Adam(rate=Constant(1e39))) for n, s in recipe.stages().items()}
+    with pytest.raises(ScoreliftError, match=r"picture, step [12]: .* is not finite.*--picture\.optimizer\.rate\.value"):
+        generate("a red mushroom", recipe=recipe.with_stages(stages), out=tmp_path / "r", quiet=True)
+    assert not list(tmp_path.glob("r/checkpoints/*"))
 
 
 @pytest.mark.parametrize("name", ["opacity", "emptiness", "orientation", "roughness", "transmittance"])

@@ -279,7 +279,7 @@ def test_a_run_that_runs_out_of_memory_ends_where_it_would_have(narrow, tmp_path
         runs[most] = scorelift.generate("a red mushroom", out=tmp_path / str(most), recipe=recipe, device="cpu")
     said = capsys.readouterr().err
     assert said.count("memory ran out") == 2  # two parts were too large as well
-    assert "stage field, step 0: its views now come in 4 parts" in said
+    assert "stage field, step 1: its views now come in 4 parts" in said
     assert runs[2].metrics["portions_by_stage"] == {"field": {"slices": 4, "bands": 0}}
     assert "portions_by_stage" not in runs[1000].metrics
     log = [json.loads(line) for line in (tmp_path / "2" / "log.jsonl").read_text().splitlines()]

@@ -30,6 +30,7 @@ from .plan import exhausted
 from .progress import Progress
 from .results import start_scene
 from .run import Run, checkpoint_parts, slug
+from .watch import Watch
 
 CHECKPOINT_S = 15.0
 PREVIEW_S = 8.0
@@ -44,12 +45,10 @@ class Job:
         self.recipe = run.recipe
         self.stages = list(self.recipe.stages().items())
         self.quiet = quiet
-        self.seconds: dict[str, float] = {}
-        self.processor_seconds: dict[str, float] = {}
+        self.watch = Watch()
 
     def go(self) -> Run:
         """Run the remaining steps, then write the outputs."""
-        started = time.monotonic()
         scene, index, state = self._restore()
         total = sum(stage.steps for _, stage in self.stages)
         before = sum(stage.steps for _, stage in self.stages[:index]) + (state["step"] if state else 0)
@@ -65,7 +64,7 @@ class Job:
         progress.close()
         assert scene is not None
         if self.team.leads:
-            self._finish(scene, started, progress)
+            self._finish(scene, progress)
         self.team.wait()
         return self.run
 
@@ -87,6 +86,7 @@ class Job:
             if damaged:
                 self._lay_aside(damaged, path)
             self.run.rewind_log(index, step)
+        self.watch.load(state.pop("watch", {}))
         return None, index, state
 
     def _lay_aside(self, damaged: list[Path], good: Path) -> None:
@@ -112,10 +112,9 @@ class Job:
         loop.told = partial(self._again, index, loop, progress)
         if state is not None:
             loop.load(state)
-        started = saved = shown = time.monotonic()
-        worked = time.process_time()
+        saved = shown = time.monotonic()
         try:
-            with Interrupt() as interrupt:
+            with self.watch.part(name), Interrupt() as interrupt:
                 while not loop.done:
                     entry = loop.one_step()
                     if self.team.leads:
@@ -138,12 +137,10 @@ class Job:
                         with suppress(torch.OutOfMemoryError), memory_errors():  # nobody needs it
                             write_live(self.run.path, scene, self.recipe.finish)
                         shown = now
+            self._save(index, loop)
         except ScoreliftError as error:
             raise self._stopped(error) from error
-        self._save(index, loop)
         loop.close()
-        self.seconds[name] = round(time.monotonic() - started, 2)
-        self.processor_seconds[name] = round(time.process_time() - worked, 2)
         if self.recipe.finish.every_stage and index + 1 < len(self.stages) and self.team.leads:
             self._show_stage(name, scene)
         return scene
@@ -183,12 +180,30 @@ class Job:
 
     def _save(self, index: int, loop: Loop) -> None:
         if self.team.leads:
-            self.run.save_checkpoint(index, loop.name, loop.step, loop.state(), last=loop.done)
+            state = {**loop.state(), "watch": self.watch.state()}
+            self.run.save_checkpoint(index, loop.name, loop.step, state, last=loop.done)
 
-    def _finish(self, scene: Scene, started: float, progress: Progress) -> None:
+    def _finish(self, scene: Scene, progress: Progress) -> None:
+        with self.watch.part("outputs"):
+            facts = self._outputs(scene, progress)
+        stages = (name for name, _ in self.stages)
+        facts |= {
+            "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
+            "seconds": round(self.watch.seconds, 2),
+            "seconds_by_part": {name: round(seconds, 2) for name, seconds in self.watch.parts.items()},
+            "processor_seconds_by_stage": {
+                name: round(self.watch.processor[name], 2) for name in stages if name in self.watch.processor
+            },
+            "peak_memory_mib": _peak_mib(), **self._device_memory(),
+            "scorelift": __version__, "torch": torch.__version__,
+        }  # fmt: skip
+        write_report(self.run, facts)
+        write_json(self.run.path / "metrics.json", facts)
+        (self.run.path / "live.png").unlink(missing_ok=True)
+
+    def _outputs(self, scene: Scene, progress: Progress) -> dict[str, Any]:
+        """Write pictures and, of a scene with a body, the mesh, of which it returns figures."""
         path, finish = self.run.path, self.recipe.finish
-        begun = time.monotonic()
-        facts: dict[str, Any] = {}
         if scene.latent:
             try:
                 with memory_errors():
@@ -201,18 +216,8 @@ class Job:
             progress.say("making the mesh")
             asset = make_asset(scene.to("cpu"), finish)
             write_bytes(path / "asset.glb", to_glb(asset, slug(self.run.prompt)))
-            facts |= {"faces": len(asset.faces), "vertices": len(asset.vertices)}
-        self.seconds["outputs"] = round(time.monotonic() - begun, 2)
-        facts |= {
-            "recipe": self.recipe.name, "prior": self.recipe.prior, "seed": self.recipe.seed, "device": self.device,
-            "seconds": round(time.monotonic() - started, 2), "seconds_by_part": self.seconds,
-            "processor_seconds_by_stage": self.processor_seconds,
-            "peak_memory_mib": _peak_mib(), **self._device_memory(),
-            "scorelift": __version__, "torch": torch.__version__,
-        }  # fmt: skip
-        write_report(self.run, facts)
-        write_json(path / "metrics.json", facts)
-        (path / "live.png").unlink(missing_ok=True)
+            return {"faces": len(asset.faces), "vertices": len(asset.vertices)}
+        return {}
 
     def _device_memory(self) -> dict[str, Any]:
         """Peak memory on the card, and what was done for want of it."""

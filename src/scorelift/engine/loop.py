@@ -70,7 +70,12 @@ class Loop:
         return self.step >= self.stage.steps
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on.
+
+        Raises:
+            ScoreliftError: if a parameter is not finite.
+        """
+        self._check_all(dict(self.scene.named_parameters()), self.step)
         twin = {} if self.twin is None else {"twin": self.twin.state()}
         return {"stage": self.name, "step": self.step, "scene": self.scene.state_dict(),
                 "optimizer": self.optimizer.state_dict(), **twin}  # fmt: skip
@@ -92,7 +97,7 @@ class Loop:
         """Render, distill, regularize, update.
 
         Raises:
-            ScoreliftError: if a gradient or parameter is not finite; the scene keeps its last finite state.
+            ScoreliftError: if a gradient is not finite; the scene stays as it was.
             torch.OutOfMemoryError: if memory does not hold the smallest portions.
         """
         stage, progress = self.stage, self.step / self.stage.steps
@@ -247,16 +252,19 @@ class Loop:
                 torch.cuda.empty_cache()
             if self.told is not None:
                 now = f"its views now come {smaller}" if smaller else "the prior's weights now rest in CPU memory"
-                self.told(f"memory ran out in stage {self.name}, step {self.step}: {now}; the result is the same up to "
+                self.told(f"memory ran out in stage {self.name}, step {self.step + 1}: {now}; the result is the same up to "
                           "rounding, steps are slower", between)  # fmt: skip
 
-    def _check_all(self, tensors: dict[str, Tensor]) -> None:
-        """Check several; a card is waited for once."""
+    def _check_all(self, tensors: dict[str, Tensor], step: int | None = None) -> None:
+        """Check several, of the step at hand unless another is given; a card is waited for once."""
         if tensors and not torch.stack([tensor.sum() for tensor in tensors.values()]).isfinite().all():
             for what, tensor in tensors.items():
-                self._check(what, tensor)
+                self._check(what, tensor, step)
 
-    def _check(self, what: str, tensor: Tensor) -> None:
+    def _check(self, what: str, tensor: Tensor, step: int | None = None) -> None:
         if not tensor.sum().isfinite() and not tensor.isfinite().all():  # the sum is quick and tells nearly always
-            raise ScoreliftError(f"stage {self.name}, step {self.step}: {what} is not finite. Lower the learning rate "
-                                 f"(--{self.name}.optimizer.rate) or the guidance.")  # fmt: skip
+            rate = self.stage.optimizer.rate
+            leaf = next(name for name in ("value", "peak", "start", "values") if hasattr(rate, name))
+            number = self.step + 1 if step is None else step
+            raise ScoreliftError(f"stage {self.name}, step {number}: {what} is not finite. Lower the learning rate "
+                                 f"(--{self.name}.optimizer.rate.{leaf}) or the guidance.")  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import to_json
-from ..core.errors import DamagedError, ScoreliftError, bad
+from ..core.errors import DamagedError, ScoreliftError, bad, reason
 from ..core.files import load_state, save_state, write_json
 from ..core.locks import is_empty
 from ..recipes import Recipe, recipe_from_json
@@ -149,10 +149,20 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Figures of a finished run."""
+        """Figures of a finished run.
+
+        Raises:
+            ScoreliftError: if it is not finished.
+            DamagedError: if they cannot be read.
+        """
         if not self.finished:
             raise ScoreliftError(f"run: {self.path} is not finished. Continue it with --resume.")
-        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        path = self.path / "metrics.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DamagedError(f"run: {path} is damaged ({reason(error)}).",
+                               f"Remove it, and {AGAIN}.") from error  # fmt: skip
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to log.jsonl."""
@@ -160,14 +170,16 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """All log lines; a half-written last line is left out."""
+        """All log lines; what is none, as a half-written last one, is left out."""
         path = self.path / "log.jsonl"
         entries = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
             try:
-                entries.append(json.loads(line))
+                entry = json.loads(line)
             except json.JSONDecodeError:
                 continue
+            if isinstance(entry, dict) and {"index", "stage", "step"} <= entry.keys():
+                entries.append(entry)
         return entries
 
     def rewind_log(self, index: int, step: int) -> None:

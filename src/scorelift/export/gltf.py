@@ -80,10 +80,12 @@ def from_glb(data: bytes) -> Asset:
     """Read back a GLB that `to_glb` wrote.
 
     Raises:
-        ScoreliftError: if it is another file.
+        ScoreliftError: if it is another file, or cut short.
     """
     if len(data) < 20 or data[:4] != b"glTF":
         raise ScoreliftError("glb: expected a GLB file, got something else.")
+    if len(data) != struct.unpack_from("<I", data, 8)[0]:
+        raise ScoreliftError(f"glb: expected {struct.unpack_from('<I', data, 8)[0]} bytes, got {len(data)}: it is damaged.")
     length = struct.unpack_from("<I", data, 12)[0]
     document = json.loads(data[20 : 20 + length])
     if document["asset"].get("generator") != "scorelift":

@@ -76,8 +76,9 @@ class Bench:
             shutil.copytree(start.path, temporary)
             temporary.rename(path)
         run = generate(prompt, out=path, recipe=recipe, device=self.device, resume=True, quiet=True)
-        self.seconds += run.metrics["seconds"]
-        self.say(f"{path}  {run.metrics['seconds']:.0f} s")
+        seconds = run.metrics["seconds"] - (start.metrics["seconds"] if start is not None else 0.0)
+        self.seconds += seconds
+        self.say(f"{path}  {seconds:.0f} s")
         return run
 
     def attempt(self, label: str, prompt: str, recipe: Recipe, *, start: Run | None = None) -> Run | None:
