@@ -18,6 +18,7 @@ from scorelift.recipes.canvas import study
 
 PROMPT = "a red mushroom"
 FLAT = study("vsd", "annealed", 3.0, pictures=1, steps=6, size=32)
+SOLID = find_recipe("quick").with_steps(3)
 needs_weights = pytest.mark.skipif(not weights_path().exists(), reason="the embedded weights are not in the package")
 
 
@@ -99,6 +100,25 @@ def test_a_damaged_stage_goes_on_from_the_end_of_the_one_before(tmp_path, dense)
         start_scene(whole, recipe)
     assert len(export_run(whole, "glb", tmp_path)) == 1  # which needs no checkpoint
     assert len(export_run(whole, "splat", tmp_path)) == 1
+
+
+@needs_weights
+def test_what_to_do_when_figures_mesh_or_log_are_damaged_is_true(tmp_path):
+    run = generate(tmp_path / "r", SOLID, quiet=True)
+    cut(run.path / "asset.glb")
+    with pytest.raises(ScoreliftError, match=r"asset\.glb is damaged\. Remove .*metrics\.json and continue the run"):
+        export_run(run, "obj", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+    cut(run.path / "metrics.json")
+    with pytest.raises(DamagedError, match=r"metrics\.json is damaged .*Remove it and continue the run with --resume"):
+        generate(run.path, SOLID, resume=True, quiet=True).metrics["seconds"]
+    (run.path / "metrics.json").unlink()
+    log = run.path / "log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'{"step": 9}\n[]\n\xff\n')
+    assert generate(run.path, SOLID, resume=True, quiet=True).metrics["faces"] > 0
+    assert log.read_bytes() == whole
+    assert len(export_run(run, "obj", tmp_path / "o")) == 3
 
 
 @needs_weights

@@ -144,7 +144,9 @@ def test_a_state_that_is_not_finite_is_not_kept(tmp_path):
     """A rate beyond what floats hold: the step itself goes well, what it leaves does not."""
     recipe = study("sds", "annealed", 3.0, pictures=1, steps=2, size=32)
     stages = {n: dataclasses.replace(s, optimizer=Adam(rate=Constant(1e39))) for n, s in recipe.stages().items()}
-    with pytest.raises(ScoreliftError, match=r"picture, step [12]: .* is not finite.*--picture\.optimizer\.rate\.value"):
+    with pytest.raises(
+        ScoreliftError, match=r"picture, step [12]: .* is not finite.*--picture\.optimizer\.rate\.value"
+    ):
         generate("a red mushroom", recipe=recipe.with_stages(stages), out=tmp_path / "r", quiet=True)
     assert not list(tmp_path.glob("r/checkpoints/*"))
 

@@ -252,8 +252,8 @@ class Loop:
                 torch.cuda.empty_cache()
             if self.told is not None:
                 now = f"its views now come {smaller}" if smaller else "the prior's weights now rest in CPU memory"
-                self.told(f"memory ran out in stage {self.name}, step {self.step + 1}: {now}; the result is the same up to "
-                          "rounding, steps are slower", between)  # fmt: skip
+                self.told(f"memory ran out in stage {self.name}, step {self.step + 1}: {now}; the result is the same "
+                          "up to rounding, steps are slower", between)  # fmt: skip
 
     def _check_all(self, tensors: dict[str, Tensor], step: int | None = None) -> None:
         """Check several, of the step at hand unless another is given; a card is waited for once."""

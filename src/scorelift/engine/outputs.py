@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.camera_samplers import ring
-from ..core.errors import bad
+from ..core.errors import DamagedError, ScoreliftError, bad
 from ..core.files import write_bytes
 from ..core.memory import memory_errors
 from ..core.pictures import to_uint8, write_png
@@ -136,13 +136,17 @@ def load_asset(run: Run) -> Asset:
     """The exported mesh of a run.
 
     Raises:
-        ScoreliftError: if it has none.
+        ScoreliftError: if it has none, or one that is damaged.
     """
     check_solid(run, "mesh")
     source = run.path / "asset.glb"
     if not source.exists():
         raise bad("run", expected="a run with an asset.glb", got=str(run.path), remedy="Continue it with --resume.")
-    return from_glb(source.read_bytes())
+    try:
+        return from_glb(source.read_bytes())
+    except DamagedError as error:
+        raise ScoreliftError(f"run: {source} is damaged. Remove {run.path / 'metrics.json'} and continue the run with "
+                             "--resume, which writes it again.") from error  # fmt: skip
 
 
 def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) -> list[Path]:

@@ -161,8 +161,8 @@ class Run:
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise DamagedError(f"run: {path} is damaged ({reason(error)}).",
-                               f"Remove it, and {AGAIN}.") from error  # fmt: skip
+            remedy = "Remove it and continue the run with --resume, which makes it again."
+            raise DamagedError(f"run: {path} is damaged ({reason(error)}).", remedy) from error
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to log.jsonl."""

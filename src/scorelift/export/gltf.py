@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.axes import TO_GLTF
-from ..core.errors import ScoreliftError
+from ..core.errors import DamagedError, ScoreliftError
 from ..core.pictures import png_bytes
 from .texture import Asset
 
@@ -80,12 +80,13 @@ def from_glb(data: bytes) -> Asset:
     """Read back a GLB that `to_glb` wrote.
 
     Raises:
-        ScoreliftError: if it is another file, or cut short.
+        ScoreliftError: if it is another file.
+        DamagedError: if it is not whole.
     """
     if len(data) < 20 or data[:4] != b"glTF":
         raise ScoreliftError("glb: expected a GLB file, got something else.")
-    if len(data) != struct.unpack_from("<I", data, 8)[0]:
-        raise ScoreliftError(f"glb: expected {struct.unpack_from('<I', data, 8)[0]} bytes, got {len(data)}: it is damaged.")
+    if len(data) != (size := struct.unpack_from("<I", data, 8)[0]):
+        raise DamagedError(f"glb: expected a file of {size} bytes, got {len(data)}.")
     length = struct.unpack_from("<I", data, 12)[0]
     document = json.loads(data[20 : 20 + length])
     if document["asset"].get("generator") != "scorelift":
