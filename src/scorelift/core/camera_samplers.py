@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .cameras import Cameras, direction, fov_for_size, look_at, orbit
-from .errors import bad, check_positive, check_range, check_span
+from .errors import bad, check_at_least, check_not_negative, check_positive, check_range, check_span
 
 
 def turned(cameras: Cameras, count: int) -> Cameras:
@@ -31,13 +31,16 @@ class CameraSampler(ABC):
     group: int = 1
     "Cameras that stand together, evenly around at one elevation: for priors that see several views at once."
 
+    def __post_init__(self) -> None:
+        check_at_least("group", self.group)
+
     def draw(self, n: int, generator: torch.Generator) -> Cameras:
         """Draw `n` cameras, in groups: one at random, the others turned about the vertical axis.
 
         Raises:
             ScoreliftError: if `n` is not whole groups.
         """
-        if self.group < 1 or n % self.group:
+        if n % self.group:
             raise bad("cameras.group", expected=f"a number that divides the stage's {n} views", got=self.group)
         return turned(self.draw_each(n // self.group, generator), self.group)
 
@@ -63,8 +66,11 @@ class OrbitSampler(CameraSampler):
     "Several cameras drawn together stand one in each of as many equal sectors."
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_span("elevation_deg", self.elevation_deg, -90, 90)
         check_span("high_elevation_deg", self.high_elevation_deg, -90, 90)
+        check_positive("radius", self.radius)
+        check_not_negative("target_std", self.target_std)
         check_span("distance", self.distance, self.radius, 1e3)
         check_span("fill", self.fill, 0.05, 4)
         check_range("high_share", self.high_share, 0, 1)
@@ -111,6 +117,12 @@ class RingSampler:
     fill: float = 0.85
     radius: float = 0.8
 
+    def __post_init__(self) -> None:
+        check_at_least("count", self.count)
+        check_range("elevation_deg", self.elevation_deg, -90, 90)
+        for name in ("distance", "fill", "radius"):
+            check_positive(name, getattr(self, name))
+
     def ring(self) -> Cameras:
         """All of them, from the front on."""
         return ring(self.count, self.elevation_deg, self.fill, distance=self.distance, radius=self.radius)
@@ -137,10 +149,13 @@ class DreamFusionCameras(CameraSampler):
     "Focal length in picture widths."
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_span("elevation_deg", self.elevation_deg, -90, 90)
         check_span("distance", self.distance, 0.1, 1e3)
         check_span("focal", self.focal, 0.1, 100)
         check_range("even_area_share", self.even_area_share, 0, 1)
+        for name in ("position_jitter", "target_std", "up_std"):
+            check_not_negative(name, getattr(self, name))
 
     def draw_each(self, n: int, generator: torch.Generator) -> Cameras:
         """Draw `n` cameras; elevation and azimuth are those before the jitter."""
@@ -168,6 +183,7 @@ class HemisphereSampler(CameraSampler):
     fov_deg: tuple[float, float] = (40.0, 70.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_span("fov_deg", self.fov_deg, 1, 170)
         check_positive("distance", self.distance)
 

@@ -53,6 +53,12 @@ def check_finite(name: str, *values: float) -> None:
             raise bad(name, expected="a finite number", got=value)
 
 
+def check_not_negative(name: str, value: float) -> None:
+    """Raise unless `value` is a finite number, zero or above."""
+    if not (math.isfinite(value) and value >= 0):
+        raise bad(name, expected="a number from 0 on", got=value)
+
+
 def check_at_least(name: str, value: int, least: int = 1) -> None:
     """Raise unless a whole number is no smaller than `least`."""
     if value < least:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .cameras import Cameras, direction
-from .errors import bad, check_range, check_span
+from .errors import bad, check_not_negative, check_positive, check_range, check_span
 from .lights import Lights, Shading
 
 
@@ -23,6 +23,8 @@ class LightSampler:
     ambient: tuple[float, float] = (0.4, 0.8)
 
     def __post_init__(self) -> None:
+        check_not_negative("spread", self.spread)
+        check_positive("distance", self.distance)
         check_span("ambient", self.ambient, 0, 1)
 
     def draw(self, cameras: Cameras, generator: torch.Generator) -> Lights:
@@ -74,6 +76,7 @@ class BackdropSampler:
 
     def __post_init__(self) -> None:
         check_span("grey", self.grey, 0, 1)
+        check_not_negative("tint", self.tint)
         check_range("gradient", self.gradient, 0, 1)
 
     def draw(self, n: int, size: int, generator: torch.Generator) -> Float[Tensor, "n 3 size size"]:
@@ -94,6 +97,11 @@ class DreamFusionLights:
     norm: tuple[float, float] = (0.8, 1.5)
     spread: float = 1.0
     ambient: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_span("norm", self.norm, 0, 1e3)
+        check_not_negative("spread", self.spread)
+        check_range("ambient", self.ambient, 0, 1)
 
     def draw(self, cameras: Cameras, generator: torch.Generator) -> Lights:
         """Draw a light for each camera."""

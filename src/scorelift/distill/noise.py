@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.diffusion import Level
-from ..core.errors import bad, check_choice, check_positive
+from ..core.errors import bad, check_choice, check_positive, check_range
 from ..core.schedules import Constant, Ramp, Schedule
 from ..priors.base import Prior
 
@@ -59,6 +59,7 @@ class DreamTime:
 
     def __post_init__(self) -> None:
         check_positive("width", self.width)
+        check_range("middle", self.middle, 0, 1)
         if not 0 < self.low < self.high < 1:
             raise bad("noise times", expected="0 < low < high < 1", got=f"low {self.low:g}, high {self.high:g}")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.diffusion import Level
-from ..core.errors import check_choice, check_positive
+from ..core.errors import check_at_least, check_choice, check_positive
 from ..priors.adapters import Adapters
 from ..priors.base import Prior
 from .base import Terms
@@ -40,6 +40,7 @@ class TwinConfig:
         check_choice("twin.kind", self.kind, ("lora", "identity", "none"))
         for name in ("rank", "rate"):
             check_positive(f"twin.{name}", getattr(self, name))
+        check_at_least("twin.steps", self.steps)
 
 
 class Twin:

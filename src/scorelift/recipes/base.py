@@ -68,6 +68,9 @@ class Prompting:
     "Elevation from which a view is an overhead one; None: the prior's."
     negative: str = ""
 
+    def __post_init__(self) -> None:
+        check_range("overhead_deg", self.overhead_deg or 0.0, -90, 90)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..core.cameras import Cameras
-from ..core.errors import bad, check_choice, check_positive
+from ..core.errors import bad, check_at_least, check_choice
 from ..core.lights import Lights, Shading
 from .base import Render, Scene
 
@@ -45,8 +45,8 @@ class CanvasConfig:
         check_choice("kind", self.kind, get_args(Kind))
         if self.generator is not None and self.kind != "pixels":
             raise bad("kind", expected="none beside a generator", got=self.kind)
-        check_positive("resolution", self.resolution)
-        check_positive("pictures", self.pictures)
+        for name in ("resolution", "width", "pictures"):
+            check_at_least(name, getattr(self, name))
 
 
 class Flat(Scene):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.cameras import Cameras
-from ..core.errors import EmptySceneError, bad, check_at_least, check_positive, check_range
+from ..core.errors import EmptySceneError, bad, check_at_least, check_not_negative, check_positive, check_range
 from ..core.lights import Lights, Shading, check_lights
 from ..kernels.splats import Splats, splat
 from .base import Render, Scene
@@ -65,6 +65,8 @@ class GaussianConfig:
             check_range(name, getattr(self, name), 0, 1)
         for name in ("opacity", "grey", "faint"):
             check_range(name, getattr(self, name), 0.001, 0.98)
+        for name in ("place_rate", "shape_rate", "opacity_rate", "colour_rate"):
+            check_not_negative(name, getattr(self, name))
 
 
 class Gaussians(Scene):

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import check_positive, check_range
+from ..core.errors import check_not_negative, check_positive, check_range
 from ..core.schedules import Constant, Schedule
 from ..kernels.hash_encoding import HashLevels, encode
 from .network import NetworkConfig, NetworkField
@@ -56,6 +56,7 @@ class HashConfig(NetworkConfig):
         for name in ("width", "blob_radius"):
             check_positive(name, getattr(self, name))
         check_range("table_spread", self.table_spread, 0, 1)
+        check_not_negative("network_rate", self.network_rate)
         self.grids()
 
     def grids(self) -> HashLevels:

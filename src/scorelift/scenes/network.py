@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..core.errors import check_at_least, check_choice, check_positive
+from ..core.errors import check_at_least, check_choice, check_not_negative, check_positive
 from ..core.lights import Shading
 from ..kernels.composite import weights_dense
 from .fields import Field, Lookup, March, Rays, Sums, ball_span
@@ -55,6 +55,8 @@ class NetworkConfig:
             check_positive(name, getattr(self, name))
         for name in ("fine_samples", "occupancy"):
             check_at_least(name, getattr(self, name), 0)
+        check_at_least("environment_width", self.environment_width)
+        check_not_negative("environment_rate", self.environment_rate)
 
 
 class NetworkField(Field):

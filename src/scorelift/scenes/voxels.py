@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.errors import bad, check_choice, check_positive, check_range
+from ..core.errors import bad, check_choice, check_not_negative, check_positive, check_range
 from ..core.lights import Shading
 from ..kernels.composite import SPENT, weights_packed
 from ..kernels.trilinear import corners, gather
@@ -67,6 +67,10 @@ class VoxelConfig:
             check_positive(name, getattr(self, name))
         for name in ("blob_sharpness", "blob_depth", "albedo_spread", "latent"):
             check_range(name, getattr(self, name), 0, 1e3)
+        for name in ("albedo_rate", "environment_rate"):
+            check_not_negative(name, getattr(self, name))
+        for name in ("prune_from", "prune_alpha"):
+            check_range(name, getattr(self, name), 0, 1)
         check_choice("shape", self.shape, ("ball", "box"))
 
 
