@@ -73,7 +73,9 @@ def test_groups_are_one_camera_turned(sampler, generator):
 
 
 def test_groups_divide_the_views(generator):
-    for n, group in ((6, 4), (4, 0), (1, 4)):
+    with pytest.raises(ScoreliftError, match="group: expected at least 1, got 0"):
+        OrbitSampler(group=0)
+    for n, group in ((6, 4), (1, 4)):
         with pytest.raises(
             ScoreliftError, match=rf"cameras\.group: expected a number that divides the stage's {n} views"
         ):

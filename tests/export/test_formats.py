@@ -10,6 +10,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+import scorelift
 from scorelift.core.errors import ScoreliftError
 from scorelift.export.gltf import from_glb, to_glb
 from scorelift.export.obj import to_obj
@@ -17,6 +18,7 @@ from scorelift.export.pictures import write_mp4
 from scorelift.export.ply import to_ply
 from scorelift.export.report import curve, report_html
 from scorelift.export.texture import Asset
+from scorelift.recipes import find_recipe
 
 
 @pytest.fixture
@@ -131,12 +133,16 @@ def test_report_is_one_file_and_safe(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("node") is None or shutil.which("npm") is None, reason="node is not installed")
-def test_glb_passes_the_khronos_validator(asset, tmp_path):
+def test_glbs_pass_the_khronos_validator(asset, tmp_path):
+    """One made by hand, and one as a run leaves it."""
+    run = scorelift.generate(
+        "a red mushroom", recipe=find_recipe("quick").with_steps(3), out=tmp_path / "r", quiet=True
+    )
     (tmp_path / "a.glb").write_bytes(to_glb(asset, "square"))
-    validate(tmp_path / "a.glb", tmp_path)
+    validate([tmp_path / "a.glb", run.path / "asset.glb"], tmp_path)
 
 
-def validate(glb, folder) -> None:
+def validate(glbs, folder) -> None:
     """Run the Khronos validator, installed into `folder`, and require that it finds nothing wrong."""
     installed = subprocess.run(
         ["npm", "install", "--silent", "--prefix", str(folder), "gltf-validator@2.0.0-dev.3.10"],
@@ -150,7 +156,7 @@ def validate(glb, folder) -> None:
         "const v=require('gltf-validator');v.validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))"
         ".then(r=>console.log(JSON.stringify(r.issues)))"
     )
-    result = subprocess.run(["node", "-e", script, str(glb)], cwd=folder, capture_output=True, text=True, check=True)
-    issues = json.loads(result.stdout)
-    assert issues["numErrors"] == 0, issues
-    assert issues["numWarnings"] == 0, issues
+    for glb in glbs:
+        done = subprocess.run(["node", "-e", script, str(glb)], cwd=folder, capture_output=True, text=True, check=True)
+        issues = json.loads(done.stdout)
+        assert issues["numErrors"] == issues["numWarnings"] == 0, (glb, issues)

@@ -28,7 +28,7 @@ def numbers():
                 yield pytest.param(part, field.name, id=f"{part.__name__}.{field.name}")
 
 
-@pytest.mark.parametrize(("part", "name"), numbers())
+@pytest.mark.parametrize(("part", "name"), list(numbers()))
 def test_a_number_below_zero_is_refused_unless_it_means_something(part, name):
     if {name, f"{part.__name__}.{name}"} & MAY_BE_NEGATIVE:
         part(**{name: -1})

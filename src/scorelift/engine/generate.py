@@ -134,7 +134,7 @@ def _make(
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
     plan = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
-    for text in remarks(asked, run.recipe if run else plan, model):
+    for text in remarks(asked, run.recipe if run else plan, model, prompt):
         say(text)
     model.check_prompt(prompt)
     for stage in asked.stages().values():

@@ -11,7 +11,9 @@ from ..distill.sds import SDS
 from ..distill.similarity import Similarity
 from ..priors.base import Prior
 from ..priors.registry import WITHIN
+from ..priors.toybox import ToyPrior
 from ..recipes import Recipe
+from ..toybox.grammar import parse
 from .plan import plan as planned
 from .plan import shortage
 
@@ -19,15 +21,25 @@ FARTHER = 0.15
 "How much later than it was trained a prior may be asked without a word: DreamFlow has its refiner at .3, not .2."
 
 
-def remarks(recipe: Recipe, fitted: Recipe, prior: Prior) -> list[str]:
+def remarks(recipe: Recipe, fitted: Recipe, prior: Prior, prompt: str) -> list[str]:
     """All of them.
 
     Args:
         recipe: as it was asked for.
         fitted: as the prior makes it.
     """
-    found = (guidance(recipe, prior), beyond(recipe, prior), resized(recipe, fitted, prior))
+    found = (unseen(prior, prompt), guidance(recipe, prior), beyond(recipe, prior), resized(recipe, fitted, prior))
     return [text for text in found if text is not None]
+
+
+def unseen(prior: Prior, prompt: str) -> str | None:
+    """What of a prompt's words, all known, makes no toy of the closed world; None of another world's prior."""
+    if isinstance(prior, ToyPrior):
+        try:
+            parse(prompt)
+        except ScoreliftError as error:
+            return f"{error} {prior.name} has seen nothing of the kind: what it makes of it is a guess."
+    return None
 
 
 def guidance(recipe: Recipe, prior: Prior) -> str | None:

@@ -67,7 +67,7 @@ class ToyPrior(Prior):
         unknown = [word for word in words(prompt) if word not in self.known_words]
         if not unknown:
             return
-        near = {word: get_close_matches(word, self.known_words, n=3, cutoff=0.6) for word in unknown}
+        near = {word: get_close_matches(word, self.known_words, n=3, cutoff=0.7) for word in unknown}
         hints = "; ".join(f"for {word!r} it knows {', '.join(found)}" for word, found in near.items() if found)
         raise ScoreliftError(
             f"prompt: the embedded prior does not know {', '.join(map(repr, unknown))}."
@@ -124,8 +124,9 @@ def load_toybox(path: Path | None = None, device: str | torch.device = "cpu") ->
     Raises:
         ScoreliftError: if the file is missing, damaged or of another kind.
     """
-    path = path or weights_path()
-    remedy = "Train them with `scorelift toybox train`, or install again."
+    remedy = "Check the path; `scorelift priors` lists what has a name."
+    if path is None:
+        path, remedy = weights_path(), "Train them with `scorelift toybox train`, or install again."
     tensors, about = load_weights(path, "prior", remedy, foreign=SINGLE)
     if about.get("format") != FORMAT:
         raise bad("prior", expected=f"weights of the form {FORMAT}", got=f"{path}, of the form {about.get('format')}")
