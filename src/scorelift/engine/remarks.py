@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
 
+from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError
 from ..distill.sds import SDS
 from ..distill.similarity import Similarity
+from ..distill.vsd import APFO, VSD
 from ..priors.base import Prior
 from ..priors.registry import WITHIN
 from ..priors.toybox import ToyPrior
 from ..recipes import Recipe
+from ..recipes.base import Stage
+from ..scenes import MeshConfig
 from ..toybox.grammar import parse
 from .plan import plan as planned
 from .plan import shortage
@@ -29,7 +34,37 @@ def remarks(recipe: Recipe, fitted: Recipe, prior: Prior, prompt: str) -> list[s
         fitted: as the prior makes it.
     """
     found = (unseen(prior, prompt), guidance(recipe, prior), beyond(recipe, prior), resized(recipe, fitted, prior))
-    return [text for text in found if text is not None]
+    return [*idle(recipe), *(text for text in found if text is not None)]
+
+
+IDLE: tuple[tuple[str, str, Callable[[Stage], bool]], ...] = (
+    ("lights.", "nothing is lit in this stage (shading.shaded is 0)",
+     lambda stage: stage.shading.shaded == 0),
+    ("distiller.twin.", "this twin learns nothing (distiller.twin.kind)",
+     lambda stage: isinstance(stage.distiller, VSD | APFO) and stage.distiller.twin.kind != "lora"),
+    ("scene.paint_rate", "colours stay as they are in this stage (scene.tuned)",
+     lambda stage: isinstance(stage.scene, MeshConfig) and stage.scene.tuned == "geometry"),
+    ("scene.flow", "the shape stays as it is in this stage (scene.tuned)",
+     lambda stage: isinstance(stage.scene, MeshConfig) and stage.scene.tuned == "texture"),
+    ("guide.", "there is no mesh to be led by (guide.path)",
+     lambda stage: stage.guide.path is None),
+)  # fmt: skip
+"Options that a stage does not heed: how their names begin, why, and when."
+
+
+def idle(recipe: Recipe) -> list[str]:
+    """Options that were chosen, for no preset has them so, and have no effect."""
+    usual = [preset.stages() for preset in (type(recipe)(), *map(type(recipe).preset, type(recipe).presets))]
+    found = []
+    for name, stage in recipe.stages().items():
+        known = [leaves(stages[name]) for stages in usual if name in stages]
+        for start, why, holds in IDLE:
+            chosen = {
+                leaf: value for leaf, value in leaves(stage).items()
+                if leaf.startswith(start) and all(other.get(leaf, value) != value for other in known)
+            }  # fmt: skip
+            found += [f"{option_of(f'{name}.{leaf}')} has no effect: {why}." for leaf in chosen if holds(stage)]
+    return found
 
 
 def unseen(prior: Prior, prompt: str) -> str | None:
