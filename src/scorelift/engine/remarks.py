@@ -63,7 +63,7 @@ def idle(recipe: Recipe) -> list[str]:
                 leaf: value for leaf, value in leaves(stage).items()
                 if leaf.startswith(start) and all(other.get(leaf, value) != value for other in known)
             }  # fmt: skip
-            found += [f"{option_of(f'{name}.{leaf}')} has no effect: {why}." for leaf in chosen if holds(stage)]
+            found += [f"--{option_of(f'{name}.{leaf}')} has no effect: {why}." for leaf in chosen if holds(stage)]
     return found
 
 
