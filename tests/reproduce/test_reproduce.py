@@ -49,10 +49,11 @@ def shrunk(recipe):
     return dataclasses.replace(recipe.with_stages(stages), finish=TINY)
 
 
-def tiny_flow():
-    """DreamFlow's stages on a few voxels, with one prior."""
-    flow = shrunk(DreamFlow.preset("small"))
-    return flow.with_stages({name: dataclasses.replace(s, size=32, prior=None) for name, s in flow.stages().items()})
+def tiny(recipe):
+    """The recipe's stages on a few voxels, with one prior."""
+    recipe = shrunk(recipe)
+    stages = {name: dataclasses.replace(stage, size=32, prior=None) for name, stage in recipe.stages().items()}
+    return recipe.with_stages(stages)
 
 
 @pytest.fixture
@@ -70,7 +71,9 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
     )
     monkeypatch.setattr(flat, "data_distance", partial(measures.data_distance, count=4))
     monkeypatch.setattr(flat, "draw_samples", lambda *of, steps, **k: draw_samples(*of, steps=4, **k))
-    monkeypatch.setattr(dreamflow, "small_flow", tiny_flow)
+    monkeypatch.setattr(dreamflow, "small_flow", lambda: tiny(DreamFlow.preset("small")))
+    meshes = dreamflow.mesh_methods
+    monkeypatch.setattr(dreamflow, "mesh_methods", lambda: {name: tiny(r) for name, r in meshes().items()})
     monkeypatch.setattr(dreamflow, "compare_views", lambda *of, size: compare_views(*of, size=32))
     monkeypatch.setattr(dreamfusion, "GUIDANCES", (2.0, 20.0))
     monkeypatch.setattr(sjc, "GUIDANCES", (0.0, 3.0))
@@ -89,7 +92,13 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
         (
             "dreamflow",
             "figure14",
-            ["SDS, random", "VSD, random", "VSD, linear", "VSD, DreamTime", "APFO, 1 steps", "APFO, 2 steps"],
+            [
+                "SDS, random",
+                "VSD, random",
+                "VSD, linear",
+                "VSD, DreamTime",
+                *(f"{m}, {n} steps" for m in ("VSD, random", "APFO") for n in (1, 2)),
+            ],
         ),
         (
             "dreamflow",
@@ -101,6 +110,7 @@ def bench(tmp_path, monkeypatch, untrained_scorer):
             "seconds",
             [*(f"{m}, 1 steps" for m in ("SDS", "APFO, identity", "VSD", "APFO")), "truth", "seconds"],
         ),
+        ("dreamflow", "table3", ["Magic3D", "ProlificDreamer", "DreamFlow", "truth", "seconds"]),
         ("dreamflow", "figure5", ["field", "mesh", "refined", "truth", "seconds"]),
         ("sjc", "figure2", ["1", "2", "4", "8"]),
         ("sjc", "figure4", [f"{n}, {g}" for g in ("no prompt", "cfg 3") for n in ("annealed", "random")]),
