@@ -211,6 +211,21 @@ def test_several_noise_draws_average_their_gradients():
     torch.testing.assert_close(sixteen.mean(0), one.mean(0), atol=0.3, rtol=0)
 
 
+def test_draws_in_one_batch_are_those_one_by_one():
+    """Where memory is to be spared, and with all that a distiller may ask of its terms."""
+    prior = known_object_prior(pictures_of("a red mushroom", 4, 16))
+    distiller = SDS(cfg_scale=5.0, perp_neg=1.0)
+    stage = dataclasses.replace(ring_stage(size=16, draws=3), views=2, distiller=distiller)
+    found = []
+    for slices in (1, 2):
+        loop = Loop("only", dataclasses.replace(stage, slices=slices), build_scene(stage.scene), prior, "toy", seed=0)
+        cameras, render, _ = loop._render(loop.mine, 0.5, torch.Generator().manual_seed(0))
+        z, terms = render.rgb.detach(), loop.prompts.terms(cameras)
+        found.append(loop._distill(prior, z, loop.mine, terms, 0.5, torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
 @pytest.mark.parametrize(("shape", "corner"), [("ball", 1.0), ("box", 3**0.5)])
 def test_far_is_beyond_the_scenes_last_corner(shape, corner):
     """A box ends in the corner behind its middle, sqrt(3) from it."""

@@ -30,6 +30,15 @@ class Terms:
     pose: Float[Tensor, "b 12"] | None = None
     "Of each picture's camera, for twins; None where cameras do not matter."
 
+    def repeat(self, times: int) -> Terms:
+        """The same for a batch stacked `times` times."""
+        if times == 1:
+            return self
+        full, plain, uncond = (Condition.cat([c] * times) for c in (self.full, self.plain, self.uncond))
+        opposed = tuple((Condition.cat([c] * times), amount.repeat(times)) for c, amount in self.opposed)
+        pose = None if self.pose is None else self.pose.repeat(times, 1)
+        return Terms(full, plain, uncond, opposed, self.prompt, pose)
+
     def guidance(self, cfg_scale: float, view_scale: float | None = None, perp_neg: float = 0.0) -> Guidance | PerpNeg:
         """Guidance on object and view together, or (with `view_scale`) apart, or away from the other views."""
         if perp_neg:

@@ -168,16 +168,21 @@ class Loop:
     ) -> tuple[Tensor, float]:
         """The distiller's gradient on z, averaged over the stage's noise draws, and the mean time of those.
 
-        Every second draw is the opposite of the one before: what is linear in the noise falls out of their mean.
+        Every second draw is the opposite of the one before: what is linear in the noise falls out of their mean. The
+        prior sees the two together, unless memory is to be spared.
         """
         stage, total, time = self.stage, torch.zeros_like(z), 0.0
         twin: dict[str, Any] = {} if self.twin is None else {"twin": self.twin}
-        for draw in range(stage.draws):
-            if draw % 2 == 0:
-                level, noise = self._noise(stage.noise, z, views, progress, generator)
-            drawn = noise if draw % 2 == 0 else -noise
-            total = total + stage.distiller(prior, z, terms, level, drawn, **twin).gradient
-            time += float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
+        for left in range(stage.draws, 0, -2):
+            level, noise = self._noise(stage.noise, z, views, progress, generator)
+            pair = [noise, -noise][:left]
+            for some in [pair] if self.portions.slices == 1 else [[one] for one in pair]:
+                n = len(some)
+                found = stage.distiller(
+                    prior, z.repeat(n, 1, 1, 1), terms.repeat(n), level.repeat(n), torch.cat(some), **twin
+                )
+                total = total + found.gradient.unflatten(0, (n, -1)).sum(0)
+            time += len(pair) * float((level.sigma_t / (level.sigma_t + level.alpha_t)).mean())
         return total / stage.draws, time / stage.draws
 
     def _noise(

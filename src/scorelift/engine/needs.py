@@ -69,18 +69,22 @@ def prior_work(stage: Stage, prior: Prior, prompt: str, views: int, bands: int) 
             z = picture if latent else asked.encode(picture)
             level = stage.noise.draw(prior, stage.views, 0.5, generator)[torch.arange(views)]
             noise = gradient = torch.zeros_like(z)
+            together = min(stage.draws, 2) if views == stage.views else 1
             if not isinstance(stage.distiller, Similarity):  # which asks no prior
                 given = {} if twin is None else {"twin": twin}
-                gradient = stage.distiller(asked, z.detach(), terms, level, noise, **given).gradient
+                many = z.detach().repeat(together, 1, 1, 1)
+                gradient = stage.distiller(
+                    asked, many, terms.repeat(together), level.repeat(together), torch.zeros_like(many), **given
+                ).gradient[:views]
             torch.autograd.backward([z], [gradient])
         step, lesson = tally.peak - start, 0
-        operations = stage.draws * tally.operations
+        once, operations = tally.operations, -(-stage.draws // together) * tally.operations
         if twin is not None:
             assert config is not None
             rest = tally.mark()
             torch.autograd.backward([twin.loss(z.detach(), terms, level, noise)])
             lesson = tally.peak - rest + learned // 3
-            operations += config.steps * (tally.operations - operations // stage.draws)
+            operations += config.steps * (tally.operations - once)
             twin.adapters.remove()
     return Work(weights, learned, step, lesson, operations)
 

@@ -178,7 +178,7 @@ class Run:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            if isinstance(entry, dict) and {"index", "stage", "step"} <= entry.keys():
+            if isinstance(entry, dict) and {"index", "step"} <= entry.keys():
                 entries.append(entry)
         return entries
 
