@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -132,6 +133,18 @@ def test_a_token_is_said_by_its_name_or_its_files(kind, name, word, checkpoints,
     said = [load_diffusers(checkpoints[kind], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
             for o in (None, options)]  # fmt: skip
     assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+
+
+def test_a_token_of_several_vectors_takes_as_many_tokens(checkpoints, tmp_path):
+    options = token(tmp_path, {"<thing>": torch.randn(4, 32)})
+    long = "<thing> " * 20 + "zebra"  # 80 vectors
+    for _ in range(2):  # what was kept says so again
+        prior = load_diffusers(checkpoints["sd15"], options=options, cache=tmp_path / "cache")
+        with pytest.warns(UserWarning, match="the prompt has 87 tokens, 77 are read; cut: .*zebra"):
+            prior.encode_prompts([long])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prior.encode_prompts(["<thing> " * 18])
 
 
 def test_what_the_cpu_read_is_not_read_again(checkpoints, tmp_path, monkeypatch):

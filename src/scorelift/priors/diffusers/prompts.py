@@ -108,7 +108,7 @@ class Prompts:
     def _read(self, prompts: list[str]) -> None:
         pipe = self._pipeline()
         tokenizers = {name: getattr(pipe, name) for name in self.names if name.startswith("tokenizer")}
-        cut = check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit)
+        cut = check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit, pipe)
         for prompt in prompts:  # one by one: T5-XXL takes its memory once
             tensors = self.family.read(pipe, [prompt])
             found = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
