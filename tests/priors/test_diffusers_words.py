@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import warnings
 
@@ -145,6 +146,23 @@ def test_a_token_of_several_vectors_takes_as_many_tokens(checkpoints, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         prior.encode_prompts(["<thing> " * 18])
+
+
+@pytest.mark.parametrize(
+    ("pickled", "word"),
+    [({"string_to_token": {"*": 265}, "string_to_param": {"*": torch.nn.Parameter(torch.ones(2, 32))}, "name": "toy",
+       "step": 9}, "toy"), ({"string_to_param": {"*": torch.ones(1, 32)}, "name": None}, "my thing"),
+     ({"<toy>": torch.ones(32)}, "<toy>")],
+)  # fmt: skip
+def test_a_pickled_token_is_refused_with_the_command_that_converts_it(pickled, word, checkpoints, tmp_path):
+    torch.save(pickled, tmp_path / "my thing.pt")
+    with pytest.raises(ScoreliftError, match=r"model\.textual_inversion: .* is a pickle.* once: python -c") as caught:
+        ModelOptions(textual_inversion=str(tmp_path / "my thing.pt")).check_files()
+    exec(shlex.split(str(caught.value).split("once: ")[1])[2])
+    options = ModelOptions(textual_inversion=str(tmp_path / "my thing.safetensors"))
+    said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
+            for o in (None, options)]  # fmt: skip
+    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
 
 
 def test_what_the_cpu_read_is_not_read_again(checkpoints, tmp_path, monkeypatch):

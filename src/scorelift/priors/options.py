@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
 from ..core.errors import bad, check_choice, check_finite
+from .added import lora_files, token_file
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
@@ -52,12 +52,11 @@ class ModelOptions:
                       remedy="Layers whose weights come and go are not compiled here.")  # fmt: skip
 
     def check_files(self) -> None:
-        """Raise if what is to be added to the model is not there, or is a pickle."""
-        file = self.textual_inversion
-        if file is not None and not (file.endswith(".safetensors") and Path(file).is_file()):
-            raise bad("model.textual_inversion", expected="a safetensors file", got=file)
-        if self.lora is not None and not Path(self.lora).exists():
-            raise bad("model.lora", expected="a file or folder", got=self.lora)
+        """Raise if what is to be added to the model is not there, is a pickle, or may be one of several."""
+        if self.textual_inversion is not None:
+            token_file(self.textual_inversion)
+        if self.lora is not None:
+            lora_files(self.lora)
 
     def plain(self) -> ModelOptions:
         """The options for another model: without what was made for this one."""

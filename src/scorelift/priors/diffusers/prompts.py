@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...core.errors import ScoreliftError, bad
 from ...core.memory import free_bytes, memory_errors
+from ..added import lora_files
 from ..options import ModelOptions
 from .cache import PromptCache
 from .checkpoint import Checkpoint, content, tensor_shapes
@@ -56,9 +57,11 @@ class Prompts:
 
     def _cache(self, dtype: torch.dtype) -> PromptCache:
         options = self.options
-        added = [content(Path(file)) for file in (options.lora, options.textual_inversion) if file]
+        files = lora_files(options.lora) if options.lora else []
+        loras = [f"{options.lora_scale} of {content(file)}" for file in files]
+        tokens = [f"token {content(Path(file))}" for file in (options.textual_inversion,) if file]
         bits = [f"{options.text_bits} bits"] if options.text_bits else []
-        changes = "/".join([str(dtype), str(options.lora_scale), *added, *bits])
+        changes = "/".join([str(dtype), *loras, *tokens, *bits])
         return PromptCache(self.checkpoint.fingerprint(self.names), changes, self.folder)
 
     def encode(self, prompts: list[str]) -> dict[str, Tensor]:
