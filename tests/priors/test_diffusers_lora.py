@@ -197,6 +197,39 @@ def test_alpha_beside_the_weights_of_a_transformer(checkpoints, tmp_path):
     checked(loaded(checkpoints["sd3"], tmp_path / "lora.safetensors").net, plain, {layer: 0.5 * up @ down})
 
 
+@pytest.mark.parametrize("scales", [0.5, (1.0, -0.6)])
+def test_several_are_added(scales, checkpoints, tmp_path):
+    """To the denoiser and to a text encoder, each by its scale."""
+    plain = load_diffusers(checkpoints["sd15"])
+    words, q_proj = plain.prompts._pipeline().text_encoder, "encoder.layers.1.self_attn.q_proj"
+    files, net, text = [], 0, 0
+    for seed, scale in enumerate(scales if isinstance(scales, tuple) else (scales, scales)):
+        down, up = factors(plain.net.get_submodule(TO_K), seed=seed)
+        state = {f"unet.{TO_K}.lora_A.weight": down, f"unet.{TO_K}.lora_B.weight": up}
+        net = net + scale * up @ down
+        down, up = factors(words.get_submodule(q_proj), seed=seed)
+        state |= {f"text_encoder.{q_proj}.lora_A.weight": down, f"text_encoder.{q_proj}.lora_B.weight": up}
+        text = text + scale * up @ down
+        files.append(str(tmp_path / f"{seed}.safetensors"))
+        save_file(state, files[-1])
+    options = ModelOptions(lora=tuple(files), lora_scale=scales)
+    found = load_diffusers(checkpoints["sd15"], options=options)
+    checked(found.net, plain.net, {TO_K: net})
+    checked(found.prompts._pipeline().text_encoder, words, {q_proj: text})
+    others = [ModelOptions(lora=tuple(files)), ModelOptions(lora=files[0], lora_scale=0.5)]
+    folder = {load_diffusers(checkpoints["sd15"], options=o).prompts.cache._file("a duck") for o in (*others, options)}
+    assert len(folder) == 3
+
+
+def test_scales_are_one_for_all_or_one_for_each():
+    assert ModelOptions(lora=("a", "b"), lora_scale=0.5).loras() == [("a", 0.5), ("b", 0.5)]
+    assert ModelOptions(lora=("a", "b"), lora_scale=(0.5, 1.0)).loras() == [("a", 0.5), ("b", 1.0)]
+    assert ModelOptions(lora=("a", "b"), lora_scale=(0.5, 1.0), textual_inversion="t").plain() == ModelOptions()
+    for scales in ((), (1.0, 1.0)):
+        with pytest.raises(ScoreliftError, match="lora_scale: expected one number, or one for each of 3 LoRAs"):
+            ModelOptions(lora=("a", "b", "c"), lora_scale=scales)
+
+
 @pytest.mark.parametrize(
     ("of", "to", "match"),
     [("sd15", "sdxl", "does not fit the unet"), ("sd3", "sd15", "expected weights for a unet"),

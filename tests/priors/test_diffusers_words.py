@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,22 @@ def test_a_token_is_said_by_its_name_or_its_files(kind, name, word, checkpoints,
     said = [load_diffusers(checkpoints[kind], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
             for o in (None, options)]  # fmt: skip
     assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+
+
+def test_several_tokens_may_be_said(checkpoints, tmp_path):
+    numbers = {name: 5 * torch.randn(1, 32) for name in ("<thing>", "<style>")}
+    files = [token(tmp_path, {name: t}, f"{name[1:-1]}.safetensors").tokens()[0] for name, t in numbers.items()]
+    both, one = ModelOptions(textual_inversion=tuple(files)), ModelOptions(textual_inversion=files[0])
+    said = {}
+    for options in (both, one, ModelOptions()):
+        prior = load_diffusers(checkpoints["sd15"], options=options, cache=tmp_path / "cache")
+        said[options] = prior.encode_prompts(["a <thing>", "a <style>"]).tensors["tokens"]
+    torch.testing.assert_close(said[both][0], said[one][0])
+    assert (said[both][1] - said[one][1]).abs().max() > 1e-3
+    assert (said[one][0] - said[ModelOptions()][0]).abs().max() > 1e-3
+    twice = load_diffusers(checkpoints["sd15"], options=replace(one, textual_inversion=(files[0],) * 2), cache=tmp_path)
+    with pytest.raises(ScoreliftError, match=r"thing\.safetensors cannot be read .*already in tokenizer"):
+        twice.encode_prompts(["a <thing>"])
 
 
 def test_a_token_of_several_vectors_takes_as_many_tokens(checkpoints, tmp_path):

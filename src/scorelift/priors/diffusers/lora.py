@@ -24,13 +24,18 @@ def fuse_lora(checkpoint: Checkpoint, options: ModelOptions, targets: dict[str, 
     """Add LoRA weights to networks: "unet", "transformer", "text_encoder" or "text_encoder_2".
 
     Raises:
-        ScoreliftError: if the file cannot be read, or fits nothing of the checkpoint.
+        ScoreliftError: if a file cannot be read, or fits nothing of the checkpoint.
     """
+    check_installed("model.lora: LoRA weights", "peft")
+    for path, scale in options.loras():
+        _fuse(checkpoint, path, scale, targets)
+
+
+def _fuse(checkpoint: Checkpoint, path: str, scale: float, targets: dict[str, Any]) -> None:
+    """Add the weights of one file or folder."""
     import diffusers
 
-    assert options.lora is not None
-    path, scale, kind = options.lora, options.lora_scale, getattr(diffusers, checkpoint.pipeline)
-    check_installed("model.lora: LoRA weights", "peft")
+    kind = getattr(diffusers, checkpoint.pipeline)
     if not hasattr(kind, "lora_state_dict"):
         raise bad("model.lora", expected=f"none, for diffusers adds none to a {checkpoint.pipeline}", got=path)
     with _explained(f"{path} cannot be read for {checkpoint.pipeline}"):
@@ -73,6 +78,7 @@ def _merge(net: Any) -> None:
             if isinstance(child, BaseTunerLayer):
                 child.merge()
                 setattr(module, name, child.get_base_layer())
+    net.delete_adapter(list(net.peft_config))
 
 
 def _check_layers(path: str, name: str, net: Any, state: dict[str, Any]) -> None:
