@@ -51,6 +51,7 @@ MUSHROOM = ("generate", "a red mushroom")
          'prompt: expected one sentence in quotes, got more words: red, duck. For example: "a red duck".'),
         ((*MUSHROOM, "--steps", "1.5"), "--steps: expected an integer, got '1.5'. See scorelift generate --help."),
         ((*MUSHROOM, "--shape.scene.opacity=x"), "--shape.scene.opacity: expected a number, got 'x'."),
+        ((*MUSHROOM, "--model.lora-scale", "x"), "--model.lora-scale: expected a number, got 'x'."),
         ((*MUSHROOM, "--stepz", "3"), "--stepz: no such option. Did you mean --steps?"),
         ((*MUSHROOM, "--device", "tpu"), "--device: expected one of auto, cpu, cuda, mps, got 'tpu'."),
         ((*MUSHROOM, "--steps"), "--steps: expected a value, got none."),
@@ -71,6 +72,10 @@ def test_what_the_parser_complains_of(told, words, begin):
     [
         ((*MUSHROOM, "--seed", str(1 << 64)), "seed: expected a whole number from 0 to"),
         ((*MUSHROOM, "--prior", ""), "prior: expected a prior's name"),
+        (
+            (*MUSHROOM, "--model.lora", "a", "b", "--model.lora-scale", "1", ".6", ".2"),
+            "lora_scale: expected one number, or one for each of 2 LoRAs, got 3.",
+        ),
         ((*MUSHROOM, "--model.lora", "x"), "model: expected no such options for the embedded prior toybox"),
         ((*MUSHROOM, "--shape.distiller.cfg-scale", "nan"), "distiller.cfg_scale: expected a finite number, got nan"),
         (("plan", "--model.precision", "fp16"), "model: expected no such options"),

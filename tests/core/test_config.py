@@ -2,6 +2,7 @@ import pytest
 
 from scorelift.core.config import from_json, to_json
 from scorelift.core.errors import ScoreliftError
+from scorelift.priors.options import ModelOptions
 from scorelift.recipes import RECIPES, find_recipe, recipe_from_json
 
 
@@ -20,3 +21,17 @@ def test_unknown_fields_and_classes_are_refused():
         recipe_from_json(value)
     with pytest.raises(ScoreliftError, match="Nonsense"):
         from_json({"type": "Nonsense"}, ())
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [({"lora": None, "lora_scale": 1.0, "textual_inversion": None}, ModelOptions()),
+     ({"lora": "a", "lora_scale": 0.5, "textual_inversion": "t"},
+      ModelOptions(lora=("a",), lora_scale=(0.5,), textual_inversion=("t",)))],
+)  # fmt: skip
+def test_runs_of_one_lora_are_read(old, now):
+    value = to_json(find_recipe("quick"))
+    value["model"] |= old
+    recipe = recipe_from_json(value)
+    assert recipe.model == now
+    assert recipe_from_json(to_json(recipe)) == recipe

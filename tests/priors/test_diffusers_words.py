@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -130,6 +133,51 @@ def test_a_token_for_one_of_two_text_encoders_is_told(name, half, checkpoints, t
 def test_a_token_is_said_by_its_name_or_its_files(kind, name, word, checkpoints, tmp_path):
     options = token(tmp_path, {name: 5 * torch.randn(1, 32)})
     said = [load_diffusers(checkpoints[kind], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
+            for o in (None, options)]  # fmt: skip
+    assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
+
+
+def test_several_tokens_may_be_said(checkpoints, tmp_path):
+    numbers = {name: 5 * torch.randn(1, 32) for name in ("<thing>", "<style>")}
+    files = [token(tmp_path, {name: t}, f"{name[1:-1]}.safetensors").tokens()[0] for name, t in numbers.items()]
+    both, one = ModelOptions(textual_inversion=tuple(files)), ModelOptions(textual_inversion=files[0])
+    said = {}
+    for options in (both, one, ModelOptions()):
+        prior = load_diffusers(checkpoints["sd15"], options=options, cache=tmp_path / "cache")
+        said[options] = prior.encode_prompts(["a <thing>", "a <style>"]).tensors["tokens"]
+    torch.testing.assert_close(said[both][0], said[one][0])
+    assert (said[both][1] - said[one][1]).abs().max() > 1e-3
+    assert (said[one][0] - said[ModelOptions()][0]).abs().max() > 1e-3
+    twice = load_diffusers(checkpoints["sd15"], options=replace(one, textual_inversion=(files[0],) * 2), cache=tmp_path)
+    with pytest.raises(ScoreliftError, match=r"thing\.safetensors cannot be read .*already in tokenizer"):
+        twice.encode_prompts(["a <thing>"])
+
+
+def test_a_token_of_several_vectors_takes_as_many_tokens(checkpoints, tmp_path):
+    options = token(tmp_path, {"<thing>": torch.randn(4, 32)})
+    long = "<thing> " * 20 + "zebra"  # 80 vectors
+    for _ in range(2):  # what was kept says so again
+        prior = load_diffusers(checkpoints["sd15"], options=options, cache=tmp_path / "cache")
+        with pytest.warns(UserWarning, match="the prompt has 87 tokens, 77 are read; cut: .*zebra"):
+            prior.encode_prompts([long])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prior.encode_prompts(["<thing> " * 18])
+
+
+@pytest.mark.parametrize(
+    ("pickled", "word"),
+    [({"string_to_token": {"*": 265}, "string_to_param": {"*": torch.nn.Parameter(torch.ones(2, 32))}, "name": "toy",
+       "step": 9}, "toy"), ({"string_to_param": {"*": torch.ones(1, 32)}, "name": None}, "my thing"),
+     ({"<toy>": torch.ones(32)}, "<toy>")],
+)  # fmt: skip
+def test_a_pickled_token_is_refused_with_the_command_that_converts_it(pickled, word, checkpoints, tmp_path):
+    torch.save(pickled, tmp_path / "my thing.pt")
+    with pytest.raises(ScoreliftError, match=r"model\.textual_inversion: .* is a pickle.* once: python -c") as caught:
+        ModelOptions(textual_inversion=str(tmp_path / "my thing.pt")).check_files()
+    exec(shlex.split(str(caught.value).split("once: ")[1])[2])
+    options = ModelOptions(textual_inversion=str(tmp_path / "my thing.safetensors"))
+    said = [load_diffusers(checkpoints["sd15"], options=o, cache=tmp_path / "cache").encode_prompts([f"a {word}"])
             for o in (None, options)]  # fmt: skip
     assert (said[0].tensors["tokens"] - said[1].tensors["tokens"]).abs().max() > 1e-3
 

@@ -63,13 +63,13 @@ def _strange(
 def _kind(metavar: str) -> str:
     """What an option takes, in words.
 
-    >>> _kind("{None}|INT"), _kind("FLOAT FLOAT"), _kind("{pixels,mlp}")
-    ('an integer', '2 numbers', 'one of pixels, mlp')
+    >>> _kind("{None}|INT"), _kind("FLOAT FLOAT"), _kind("{pixels,mlp}"), _kind("FLOAT|{[FLOAT")
+    ('an integer', '2 numbers', 'one of pixels, mlp', 'a number')
     """
     if re.fullmatch(r"(\w+)( \1)+", metavar):
         parts = metavar.split()
         return f"{len(parts)} {_PLAIN.get(parts[0], 'value').split()[-1]}s"
-    kinds = [kind for kind in metavar.split("|") if kind != "{None}"]
+    kinds = [kind for kind in metavar.split("|") if kind != "{None}" and "[" not in kind]
     return " or ".join(
         _PLAIN.get(kind) or (f"one of {kind[1:-1].replace(',', ', ')}" if kind[0] == "{" else kind) for kind in kinds
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..core.errors import ScoreliftError
 
@@ -125,4 +126,15 @@ def conversion(source: str, target: str) -> str:
     return (
         f'If you trust them, convert them once: python -c "from diffusers import DiffusionPipeline as P; '
         f"P.from_pretrained('{source}', use_safetensors=False).save_pretrained('{target}')\""
+    )
+
+
+def tensors_conversion(file: Path) -> str:
+    """The sentence that says how safetensors are made of a pickle of tensors, or of a learned token's."""
+    target = file.with_suffix(".safetensors")
+    return (
+        'Convert it once: python -c "import torch; from safetensors.torch import save_file; '
+        f"d = torch.load('{file}', map_location='cpu', weights_only=True); "
+        f"d = {{d.get('name') or '{file.stem}': d['string_to_param']['*']}} if 'string_to_param' in d else d; "
+        f"save_file({{k: t.detach().clone().contiguous() for k, t in d.items()}}, '{target}')\""
     )

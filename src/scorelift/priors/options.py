@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
 from ..core.errors import bad, check_choice, check_finite
+from .added import lora_files, token_file
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
@@ -18,18 +18,23 @@ def computes_bf16() -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def _several(value: str | float | tuple[Any, ...] | None) -> tuple[Any, ...]:
+    """What stands for several: itself, one alone, or none, as the files of older runs have it."""
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """What can be chosen about a diffusers model; the embedded prior and the exact ones run as they are."""
 
     precision: Precision = "auto"
     "Of the denoiser: auto is fp16 on a GPU and fp32 elsewhere. Schedules, losses and scenes are always fp32."
-    lora: str | None = None
-    "LoRA weights (a safetensors file or folder) fused into the denoiser and the text encoders."
-    lora_scale: float = 1.0
-    "Below 0: away from what they were made for."
-    textual_inversion: str | None = None
-    "A learned token (a safetensors file); the prompt then may say it."
+    lora: str | tuple[str, ...] | None = ()
+    "LoRA weights (safetensors files or folders) fused into the denoiser and the text encoders, one after the other."
+    lora_scale: float | tuple[float, ...] = 1.0
+    "One for all or one for each. Below 0: away from what they were made for."
+    textual_inversion: str | tuple[str, ...] | None = ()
+    "Learned tokens (safetensors files); the prompt then may say them."
     text_device: Literal["same", "cpu"] = "same"
     "Where prompts are encoded, once, before the first step: the CPU for a text encoder that does not fit the card."
     text_bits: Literal[8] | None = None
@@ -42,26 +47,39 @@ class ModelOptions:
     "torch.compile the denoiser: a minute or more at the start, faster steps then."
 
     def __post_init__(self) -> None:
+        for name in ("lora", "lora_scale", "textual_inversion"):
+            object.__setattr__(self, name, _several(getattr(self, name)))
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("text_device", self.text_device, ("same", "cpu"))
-        check_finite("lora_scale", self.lora_scale)
+        scales, loras = _several(self.lora_scale), len(_several(self.lora))
+        check_finite("lora_scale", *scales)
+        if len(scales) not in (1, loras):
+            raise bad("lora_scale", expected=f"one number, or one for each of {loras} LoRAs", got=len(scales))
         if self.text_bits not in (None, 8):
             raise bad("text_bits", expected="8 or None", got=self.text_bits)
         if self.offload and self.compile:
             raise bad("model.offload", expected="False with --model.compile", got=True,
                       remedy="Layers whose weights come and go are not compiled here.")  # fmt: skip
 
+    def loras(self) -> list[tuple[str, float]]:
+        """Files or folders of LoRA weights, and the scale of each."""
+        files, scales = _several(self.lora), _several(self.lora_scale)
+        return list(zip(files, scales if len(scales) > 1 else scales * len(files), strict=True))
+
+    def tokens(self) -> tuple[str, ...]:
+        """Files of learned tokens."""
+        return _several(self.textual_inversion)
+
     def check_files(self) -> None:
-        """Raise if what is to be added to the model is not there, or is a pickle."""
-        file = self.textual_inversion
-        if file is not None and not (file.endswith(".safetensors") and Path(file).is_file()):
-            raise bad("model.textual_inversion", expected="a safetensors file", got=file)
-        if self.lora is not None and not Path(self.lora).exists():
-            raise bad("model.lora", expected="a file or folder", got=self.lora)
+        """Raise if what is to be added to the model is not there, is a pickle, or may be one of several."""
+        for path in self.tokens():
+            token_file(path)
+        for path, _ in self.loras():
+            lora_files(path)
 
     def plain(self) -> ModelOptions:
         """The options for another model: without what was made for this one."""
-        return replace(self, lora=None, textual_inversion=None)
+        return replace(self, lora=(), lora_scale=1.0, textual_inversion=())
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """What the denoiser computes in on a device.

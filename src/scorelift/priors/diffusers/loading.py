@@ -43,7 +43,7 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     noise = read_noise(checkpoint)
     dtype = options.dtype(device)
     net = load_multiview(checkpoint, dtype) if family.views > 1 else _component(checkpoint, family.net, dtype)
-    if options.lora:
+    if options.loras():
         fuse_lora(checkpoint, options, {family.net: net})
     latents = None
     if checkpoint.names("vae"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from ...core.errors import ScoreliftError, bad
 from ..known import check_installed
 from ..options import ModelOptions
 from .checkpoint import Checkpoint
+from .lora_names import denoiser, read_lora
 
 WRONG = (OSError, ValueError, AttributeError, KeyError, IndexError, TypeError, RuntimeError, SafetensorError)
 """What the libraries raise for a file that is not what they expect."""
@@ -25,40 +24,49 @@ def fuse_lora(checkpoint: Checkpoint, options: ModelOptions, targets: dict[str, 
     """Add LoRA weights to networks: "unet", "transformer", "text_encoder" or "text_encoder_2".
 
     Raises:
-        ScoreliftError: if the file cannot be read, or fits none of them.
+        ScoreliftError: if a file cannot be read, or fits nothing of the checkpoint.
     """
+    check_installed("model.lora: LoRA weights", "peft")
+    for path, scale in options.loras():
+        _fuse(checkpoint, path, scale, targets)
+
+
+def _fuse(checkpoint: Checkpoint, path: str, scale: float, targets: dict[str, Any]) -> None:
+    """Add the weights of one file or folder."""
     import diffusers
 
-    assert options.lora is not None
-    path, kind = Path(options.lora), getattr(diffusers, checkpoint.pipeline)
-    check_installed("model.lora: LoRA weights", "peft")
+    kind = getattr(diffusers, checkpoint.pipeline)
     if not hasattr(kind, "lora_state_dict"):
-        raise bad("model.lora", expected=f"none, for diffusers adds none to a {checkpoint.pipeline}", got=str(path))
-    blocks = {}
-    if checkpoint.names("unet"):  # files of other tools count its blocks another way
-        blocks = {"unet_config": SimpleNamespace(layers_per_block=checkpoint.config("unet").get("layers_per_block", 2))}
+        raise bad("model.lora", expected=f"none, for diffusers adds none to a {checkpoint.pipeline}", got=path)
     with _explained(f"{path} cannot be read for {checkpoint.pipeline}"):
-        # Alpha is in the metadata of diffusers' own files, beside the weights in others.
-        state, *more = kind.lora_state_dict(str(path), use_safetensors=True, return_lora_metadata=True, **blocks)
-    metadata, alphas = more[-1], more[0] if len(more) > 1 else None
+        weights = read_lora(checkpoint, path, kind)
+    _check_components(checkpoint, path, weights, targets)
     for name, net in targets.items():
-        if not any(key.startswith(name + ".") for key in state):
+        if not any(key.startswith(name + ".") for key in weights):
             continue
         with _explained(f"{path} does not fit the {name} of this {checkpoint.pipeline}; it may be for another model"):
             if name.startswith("text_encoder"):
-                kind.load_lora_into_text_encoder(
-                    state, alphas, net, prefix=name, lora_scale=options.lora_scale, metadata=metadata
-                )
+                kind.load_lora_into_text_encoder(weights, None, net, prefix=name, lora_scale=scale)
+                _check_layers(path, name, net, weights)
                 _merge(net)
                 continue
-            told = {"network_alphas": alphas} if name == "unet" else {}
-            getattr(kind, f"load_lora_into_{name}")(state, **told, **{name: net}, metadata=metadata)
-            _check_layers(path, name, net, state)
-            net.fuse_lora(lora_scale=options.lora_scale)
+            told = {"network_alphas": None} if name == "unet" else {}
+            getattr(kind, f"load_lora_into_{name}")(weights, **told, **{name: net})
+            _check_layers(path, name, net, weights)
+            net.fuse_lora(lora_scale=scale)
             net.unload_lora()
-    for name in {"unet", "transformer"} & targets.keys():
-        if not any(key.startswith((name + ".", "text_encoder")) for key in state):
-            raise bad("model.lora", expected=f"weights for a {name} or text encoders", got=f"{path} with none of those")
+
+
+def _check_components(checkpoint: Checkpoint, path: str, weights: dict[str, Any], targets: dict[str, Any]) -> None:
+    """Raise if weights are for nothing that a checkpoint has; say what else they are for, as the denoiser is loaded."""
+    parts = (denoiser(checkpoint), "text_encoder", "text_encoder_2", "text_encoder_3")
+    has = [name for name in parts if checkpoint.names(name)]
+    held = {key.split(".")[0] for key in weights}
+    if not held & set(has):
+        raise bad("model.lora", expected=f"weights for a {' or a '.join(has)}", got=f"{path} with none of those")
+    if parts[0] in targets and (lost := held.difference(has)):
+        warnings.warn(f"model.lora: {path} also changes a {' and a '.join(sorted(lost)[:3])}, which this "
+                      f"{checkpoint.pipeline} has not", stacklevel=3)  # fmt: skip
 
 
 def _merge(net: Any) -> None:
@@ -70,9 +78,10 @@ def _merge(net: Any) -> None:
             if isinstance(child, BaseTunerLayer):
                 child.merge()
                 setattr(module, name, child.get_base_layer())
+    net.delete_adapter(list(net.peft_config))
 
 
-def _check_layers(path: Path, name: str, net: Any, state: dict[str, Any]) -> None:
+def _check_layers(path: str, name: str, net: Any, state: dict[str, Any]) -> None:
     """Warn of layers that the network has not."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

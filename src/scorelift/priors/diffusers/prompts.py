@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...core.errors import ScoreliftError, bad
 from ...core.memory import free_bytes, memory_errors
+from ..added import lora_files, token_file
 from ..options import ModelOptions
 from .cache import PromptCache
 from .checkpoint import Checkpoint, content, tensor_shapes
@@ -43,8 +44,8 @@ class Prompts:
         for name in self.names:
             if name.startswith("text_encoder"):
                 checkpoint.variant(name)
-        if options.textual_inversion:
-            check_adds_tokens(checkpoint, options.textual_inversion)
+        if options.tokens():
+            check_adds_tokens(checkpoint, options.tokens()[0])
         here = self.device.type == "cpu" and options.precision != "bf16"
         self.dtype = torch.float32 if here else options.dtype(self.device)
         if checkpoint.kind in WITH_T5:
@@ -56,9 +57,10 @@ class Prompts:
 
     def _cache(self, dtype: torch.dtype) -> PromptCache:
         options = self.options
-        added = [content(Path(file)) for file in (options.lora, options.textual_inversion) if file]
+        loras = [f"{scale} of {content(file)}" for path, scale in options.loras() for file in lora_files(path)]
+        tokens = [f"token {content(token_file(path))}" for path in options.tokens()]
         bits = [f"{options.text_bits} bits"] if options.text_bits else []
-        changes = "/".join([str(dtype), str(options.lora_scale), *added, *bits])
+        changes = "/".join([str(dtype), *loras, *tokens, *bits])
         return PromptCache(self.checkpoint.fingerprint(self.names), changes, self.folder)
 
     def encode(self, prompts: list[str]) -> dict[str, Tensor]:
@@ -108,7 +110,7 @@ class Prompts:
     def _read(self, prompts: list[str]) -> None:
         pipe = self._pipeline()
         tokenizers = {name: getattr(pipe, name) for name in self.names if name.startswith("tokenizer")}
-        cut = check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit)
+        cut = check_words(self.checkpoint, tokenizers, prompts, self.family.token_limit, pipe)
         for prompt in prompts:  # one by one: T5-XXL takes its memory once
             tensors = self.family.read(pipe, [prompt])
             found = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
@@ -141,10 +143,10 @@ class Prompts:
                 f"prior: {', '.join(self.names)} in {self.checkpoint.folder} cannot be loaded "
                 f"({' '.join(str(error).split())[:300]}). The download may be incomplete."
             ) from error
-        if self.options.lora:
+        if self.options.loras():
             fuse_lora(self.checkpoint, self.options, {name: getattr(pipe, name) for name in encoders})
-        if self.options.textual_inversion:
-            add_token(pipe, encoders, Path(self.options.textual_inversion))
+        for path in self.options.tokens():
+            add_token(pipe, encoders, token_file(path))
         if self.options.text_bits:
             for name in encoders:
                 shrink(getattr(pipe, name), self.dtype)

@@ -20,13 +20,14 @@ OF_SDXL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 
 
 def check_words(
-    checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: list[str], last_limit: int | None
+    checkpoint: Checkpoint, tokenizers: dict[str, Any], prompts: list[str], last_limit: int | None, pipe: Any = None
 ) -> dict[str, list[str]]:
     """Raise for a tokenizer that knows no words; say what is cut from each prompt.
 
     Args:
         tokenizers: by the name of their component.
         last_limit: tokens that are read of the last one's; None: as many as it says, which holds for the others.
+        pipe: the pipeline, where it knows learned tokens that are several to a tokenizer.
 
     Returns:
         For each prompt a sentence a limit that it is beyond.
@@ -41,11 +42,12 @@ def check_words(
             raise bad("prior", expected=f"a tokenizer with words in {checkpoint.path(name)}",
                       got=f"one with {len(words)}", remedy="Its download may be incomplete.")  # fmt: skip
         limits[name] = last_limit if last_limit and name == list(tokenizers)[-1] else tokenizer.model_max_length
-    found = {}
+    found, learned = {}, hasattr(pipe, "maybe_convert_prompt")
     for prompt in prompts:
         cut: dict[int, str] = {}
         for name, limit in limits.items():
-            ids = tokenizers[name](prompt, add_special_tokens=True)["input_ids"]
+            said = pipe.maybe_convert_prompt(prompt, tokenizers[name]) if learned else prompt
+            ids = tokenizers[name](said, add_special_tokens=True)["input_ids"]
             if len(ids) > limit and limit not in cut:
                 reader = f" by {name.replace('tokenizer', 'text_encoder')}" if len(set(limits.values())) > 1 else ""
                 cut[limit] = (f"the prompt has {len(ids)} tokens, {limit} are read{reader}; cut: "
