@@ -70,7 +70,9 @@ def test_recipes_render_latents_for_latent_priors_only():
         with pytest.raises(ScoreliftError, match=rf"field\.scene\.latent: expected {knows}, got 4\. Leave it out"):
             other.fitted(channels)
     quick = find_recipe("quick", None)
-    assert quick.fitted(4) == quick
+    assert quick.fitted(0) == quick
+    assert {stage.slices for stage in quick.fitted(4).stages().values()} == {quick.shape.views}  # one by one
+    assert quick.fitted(4).fitted(4) == quick.fitted(4)
     with pytest.raises(ScoreliftError, match=r"surface\.latent"):
         replace(quick, surface=replace(quick.surface, latent=True)).fitted(4)
 

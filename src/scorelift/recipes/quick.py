@@ -19,10 +19,12 @@ from . import small
 from .base import LIT, UNLIT, Penalties, Recipe, Stage
 from .optimizers import Adam
 
+VIEWS = 2
+"The embedded prior sees two in little more time than one."
 CLOUD = GaussianConfig(count=600, most=3000, looks=12)
 PAINT = VoxelConfig(resolution=112, shape="box")
 "What the Gaussians' colours become for the mesh."
-RATE = Ramp(1e-2, 2e-3, log=True)
+RATE = Ramp(1.3e-2, 2.6e-3, log=True)
 ADAM = Adam(rate=RATE, betas=(0.9, 0.999), eps=1e-15)
 FLOW = APFO(cfg_scale=6.5, twin=TwinConfig(kind="identity"))
 """More guidance makes thinner shapes, less makes blunter ones."""
@@ -37,10 +39,11 @@ class Quick(Recipe):
     presets: ClassVar[dict[str, str]] = {"draft": "a third of the steps", "long": "three times the steps"}
 
     shape: Stage = Stage(
-        steps=600,
+        steps=360,
         scene=CLOUD,
         size=32,
-        noise=Trajectory(start=0.9, end=0.4, levels=600),
+        views=VIEWS,
+        noise=Trajectory(start=0.9, end=0.4, levels=360),
         distiller=FLOW,
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
@@ -49,10 +52,11 @@ class Quick(Recipe):
         optimizer=ADAM,
     )
     surface: Stage = Stage(
-        steps=200,
+        steps=130,
         scene=replace(small.MESH, paint=PAINT),
         size=64,
-        noise=Trajectory(start=0.6, end=0.35, levels=200),
+        views=VIEWS,
+        noise=Trajectory(start=0.6, end=0.35, levels=130),
         distiller=replace(FLOW, cfg_scale=7.5),
         prompting=small.CAMERA,
         cameras=small.CAMERAS,
@@ -61,6 +65,13 @@ class Quick(Recipe):
         penalties=Penalties(bending=Constant(3e-2), unevenness=Constant(3.0)),
         optimizer=small.CARVE,
     )
+
+    def fitted(self, channels: int, side: int | None = None) -> Recipe:
+        """The recipe for a prior; of latents, whose encoder keeps much for the gradient, views come one by one."""
+        recipe = super().fitted(channels, side)
+        if not channels:
+            return recipe
+        return recipe.with_stages({n: replace(s, slices=max(s.slices, s.views)) for n, s in recipe.stages().items()})
 
     @classmethod
     def _preset(cls, name: str) -> Recipe:
