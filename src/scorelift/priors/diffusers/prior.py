@@ -14,6 +14,7 @@ from ...core.diffusion import Flow, Level
 from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
+from .checkpoint import side
 from .families import Family
 from .latents import Latents, scaled
 from .noise import Noise
@@ -31,8 +32,7 @@ class DiffusersPrior(Prior):
         self.name, self.views, self.resting = name, family.views, resting
         self.bound, self.guidance, self.trained_until = None if latents else 1.0, family.guidance, family.trained_until
         self.place = net.device  # which takes a network milliseconds to say, as its dtype does
-        size = net.config.sample_size
-        self.sizes = (size if isinstance(size, int) else size[0],)
+        self.sizes = (side(net.config, family.net),)
         self.channels = net.config.in_channels
         edge = 1e-3 if isinstance(self.schedule, Flow) else 0.0
         low, high = self.schedule.level(torch.tensor([edge, 1 - edge])).sigma_ve.tolist()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..known import check_installed
 from ..options import ModelOptions
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, side, vae_factor
 from .families import (
     ClassConditional,
     DiffusionThree,
@@ -18,7 +18,6 @@ from .families import (
     Family,
     PixArt,
     Unconditional,
-    vae_factor,
 )
 from .kinds import family_of
 from .latents import Latents
@@ -77,7 +76,7 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
 
     def build(component: str, precision: torch.dtype) -> Any:
         config = checkpoint.config(component)
-        with torch.device("meta"):
+        with checkpoint.explained(component), torch.device("meta"):
             if component == family.net and family.views > 1:
                 net = build_multiview(config)
             else:
@@ -91,9 +90,8 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
         latents = None
         if checkpoint.names("vae"):
             vae = build("vae", torch.float32 if dtype == torch.float16 else dtype)
-            side = net.config.sample_size
             factor = vae_factor(checkpoint.config("vae"))
-            latents = Latents(vae, side if isinstance(side, int) else side[0], factor)
+            latents = Latents(vae, side(net.config, family.net), factor)
     finally:
         diffusers.utils.logging.set_verbosity(verbosity)
     if options.offload:
