@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import warnings
 from collections.abc import Iterable
 from math import prod
@@ -153,11 +154,13 @@ class Prompts:
             name: None for name, entry in self.checkpoint.index.items()
             if name not in self.names and (isinstance(entry, list) or name in self.family.encoders)
         }  # fmt: skip
+        checked = "requires_safety_checker"  # else it speaks of the one that is not loaded
+        unsaid = {checked: False} if checked in inspect.signature(kind).parameters else {}
         # On the way to eight bits half precision rounds less than they do, and the CPU need not hold T5 in fp32.
         dtype = torch.float16 if self.options.text_bits and self.dtype == torch.float32 else self.dtype
         try:
             read = {name: self._encoder(name, dtype) for name in encoders}
-            pipe = kind.from_pretrained(str(self.checkpoint.folder), local_files_only=True, **idle, **read)
+            pipe = kind.from_pretrained(str(self.checkpoint.folder), local_files_only=True, **idle, **read, **unsaid)
         except torch.OutOfMemoryError:
             raise
         except (*WRONG, ImportError) as error:
