@@ -250,6 +250,21 @@ def test_a_refiner_asked_of_much_noise_is_said(checkpoints):
     assert beyond(recipe, load_prior(str(checkpoints["sdxl"]))) is None
 
 
+def test_a_refiner_that_draws_from_noise_alone_is_said(checkpoints, generator):
+    def drawn(kind, until=1.0):
+        prior = load_prior(str(checkpoints[kind]))
+        most = float(prior.schedule.level(torch.tensor([until])).sigma_ve)
+        guidance = Guidance(((prior.encode_prompts(["a duck"]), 1.0),))
+        return sample(prior, guidance, generator=generator, steps=2, sigma_max=most)
+
+    with pytest.warns(UserWarning, match=r"was trained at times up to 0\.2, .*: of noise alone it guesses one"):
+        drawn("refiner")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn("refiner", until=0.15)
+        drawn("sdxl")
+
+
 def test_a_priors_own_guidance_is_said_and_not_taken(checkpoints, tmp_path, capsys):
     stage = replace(find_recipe("canvas").picture, size=16, views=1, steps=1)
 
