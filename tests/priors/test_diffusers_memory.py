@@ -10,7 +10,6 @@ import torch
 
 pytest.importorskip("diffusers")
 
-import tiny
 from tiny import KINDS
 
 from scorelift.core.camera_samplers import OrbitSampler
@@ -31,12 +30,6 @@ from scorelift.scenes.fields import Field
 
 SINGLE = ModelOptions(precision="fp32")
 ALL = (*KINDS, "multiview")
-
-
-@pytest.fixture(scope="session")
-def folders(checkpoints, tmp_path_factory):
-    """MVDream's as well."""
-    return {**checkpoints, "multiview": tiny.multiview(tmp_path_factory.mktemp("multiview"))}
 
 
 def study(folder, views=2, group=1):
