@@ -21,6 +21,8 @@ from .noise import Noise
 from .prompts import Prompts
 from .resting import able, lending, rest, spared
 
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
 
 class DiffusersPrior(Prior):
     """A frozen denoiser, the space it works in, and prompts that are encoded once."""
@@ -101,6 +103,21 @@ class DiffusersPrior(Prior):
 
     def linear_look(self) -> Tensor:
         return self.latents.linear_look(self.device) if self.latents else super().linear_look()
+
+    def facts(self) -> dict[str, str]:
+        checkpoint, prompts = self.prompts.checkpoint, self.prompts
+        readers = [name for name in prompts.names if name.startswith("text_encoder")]
+        parts = {self.family.net: next(self.net.parameters()).dtype}
+        parts |= {"vae": self.latents.dtype} if self.latents else {}
+        parts |= dict.fromkeys(readers, prompts.dtype)
+        eight = f" in {prompts.options.text_bits} bits" if prompts.options.text_bits else ""
+        size = sum(p.numel() for p in self.net.parameters())
+        return {
+            "kind": f"{checkpoint.kind}: {type(self.net).__name__}, {size:,} parameters",
+            "precision": ", ".join(f"{name} {PRECISIONS[dtype]}{eight if name in readers else ''}"
+                                   for name, dtype in parts.items()),
+            "files": ", ".join(f"{name} {checkpoint.variant(name) or 'plain'}" for name in parts),
+        }  # fmt: skip
 
     @property
     def can_rest(self) -> int:
