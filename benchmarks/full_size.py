@@ -66,6 +66,14 @@ def sd3() -> SD3Transformer2DModel:
     )  # fmt: skip
 
 
+def sd35() -> SD3Transformer2DModel:
+    return SD3Transformer2DModel(
+        sample_size=128, patch_size=2, in_channels=16, out_channels=16, num_layers=24, attention_head_dim=64,
+        num_attention_heads=24, joint_attention_dim=4096, caption_projection_dim=1536, pooled_projection_dim=2048,
+        pos_embed_max_size=384, qk_norm="rms_norm", dual_attention_layers=tuple(range(13)),
+    )  # fmt: skip
+
+
 def sd35_large() -> SD3Transformer2DModel:
     return SD3Transformer2DModel(
         sample_size=128, patch_size=2, in_channels=16, out_channels=16, num_layers=38, attention_head_dim=64,
@@ -128,6 +136,7 @@ FULL: dict[str, Full] = {
     "if": Full(deepfloyd, "4.3B", DeepFloyd, {"tokens": (77, 4096)}, None),
     "if-m": Full(lambda: deepfloyd((192, 384, 576, 768)), "0.4B", DeepFloyd, {"tokens": (77, 4096)}, None),
     "sd3": Full(sd3, "2B", DiffusionThree, {"tokens": (333, 4096), "pooled": (2048,)}, 1.5305, "flow"),
+    "sd35": Full(sd35, "2.5B", DiffusionThree, {"tokens": (333, 4096), "pooled": (2048,)}, 1.5305, "flow"),
     "sd35-large": Full(sd35_large, "8.1B", DiffusionThree, {"tokens": (333, 4096), "pooled": (2048,)}, 1.5305, "flow"),
     "pixart-sigma": Full(pixart_sigma, "0.6B", PixArt, {"tokens": (300, 4096), "mask": (300,)}, 0.13025),
     "faces": Full(faces, "114M", Unconditional, {"none": (1,)}, None),

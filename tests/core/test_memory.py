@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scorelift.core.memory import free_bytes, memory_errors, ran_out
+from scorelift.core.memory import device_bytes, free_bytes, memory_errors, ran_out
 
 
 @pytest.mark.parametrize("said", [
@@ -34,3 +34,11 @@ def test_other_errors_are_as_they_were():
 def test_what_is_free():
     free = free_bytes()
     assert free is None or 2**20 < free < 2**50
+
+
+def test_what_is_free_of_a_gpu(monkeypatch):
+    """What the driver has, and what torch keeps for itself."""
+    for name, value in (("mem_get_info", (100, 1000)), ("memory_reserved", 30), ("memory_allocated", 10)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert device_bytes(torch.device("cuda")) == 120
+    assert device_bytes(torch.device("cpu")) is None

@@ -11,3 +11,10 @@ def checkpoints(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCORELIFT_CACHE", str(folder / "cache"))
         yield {kind: tiny.save(kind, folder) for kind in tiny.KINDS}
+
+
+@pytest.fixture(scope="session")
+def folders(checkpoints, tmp_path_factory):
+    """MVDream's as well."""
+    tiny = pytest.importorskip("tiny")
+    return {**checkpoints, "multiview": tiny.multiview(tmp_path_factory.mktemp("multiview"))}

@@ -217,7 +217,9 @@ def test_several_are_added(scales, checkpoints, tmp_path):
     checked(found.net, plain.net, {TO_K: net})
     checked(found.prompts._pipeline().text_encoder, words, {q_proj: text})
     others = [ModelOptions(lora=tuple(files)), ModelOptions(lora=files[0], lora_scale=0.5)]
-    folder = {load_diffusers(checkpoints["sd15"], options=o).prompts.cache._file("a duck") for o in (*others, options)}
+    folder = {
+        load_diffusers(checkpoints["sd15"], options=o).prompts.caches[0]._file("a duck") for o in (*others, options)
+    }
     assert len(folder) == 3
 
 

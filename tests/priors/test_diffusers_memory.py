@@ -10,7 +10,6 @@ import torch
 
 pytest.importorskip("diffusers")
 
-import tiny
 from tiny import KINDS
 
 from scorelift.core.camera_samplers import OrbitSampler
@@ -31,12 +30,6 @@ from scorelift.scenes.fields import Field
 
 SINGLE = ModelOptions(precision="fp32")
 ALL = (*KINDS, "multiview")
-
-
-@pytest.fixture(scope="session")
-def folders(checkpoints, tmp_path_factory):
-    """MVDream's as well."""
-    return {**checkpoints, "multiview": tiny.multiview(tmp_path_factory.mktemp("multiview"))}
 
 
 def study(folder, views=2, group=1):
@@ -150,6 +143,9 @@ def test_where_the_computer_does_not_hold_them_in_fp32_they_read_in_bf16(checkpo
     assert not torch.equal(found, wanted)
     torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)
     assert prior.prompts.dtype == torch.bfloat16
+    monkeypatch.setattr(Prompts, "_pipeline", lambda self: pytest.fail("the text encoders were loaded again"))
+    later = load_diffusers(checkpoints["if"], cache=tmp_path)
+    assert torch.equal(later.encode_prompts(["a duck"]).tensors["tokens"], found)  # kept, and nothing is said
 
 
 def test_where_the_gpu_does_not_hold_the_text_encoders_the_cpu_reads(checkpoints, tmp_path, monkeypatch):
@@ -169,3 +165,32 @@ def test_where_the_gpu_does_not_hold_the_text_encoders_the_cpu_reads(checkpoints
     assert torch.equal(found, wanted)
     monkeypatch.setattr(Prompts, "_pipeline", None)
     assert torch.equal(prompts.encode(["a duck"])["tokens"], wanted)  # kept, as ever
+
+
+def test_no_text_encoder_is_loaded_for_a_gpu_that_cannot_hold_it(checkpoints, tmp_path, monkeypatch):
+    """Their files say how large they are: they are loaded once, by the CPU, in bf16 where it is short of memory too."""
+    here = load_prior(str(checkpoints["if"])).prompts
+    need, own, loaded = sketch_prior(str(checkpoints["if"]))[1], Prompts._encoder, []
+    monkeypatch.setattr("scorelift.priors.diffusers.prompts.device_bytes",
+                        lambda device: None if device.type == "cpu" else need - 1)  # fmt: skip
+
+    def encoder(self, name, dtype):
+        loaded.append((self.device.type, dtype))
+        return own(self, name, dtype)
+
+    def read(cache):
+        prompts = Prompts(here.checkpoint, here.family, SINGLE, torch.device("meta"), tmp_path / cache)
+        return prompts.encode(["a duck"])["tokens"]
+
+    monkeypatch.setattr(Prompts, "_encoder", encoder)
+    with pytest.warns(UserWarning, match="do not fit the GPU.*the CPU reads the prompt"):
+        wanted = read("one")
+    monkeypatch.setattr("scorelift.priors.diffusers.prompts.free_bytes", lambda: need - 1)
+    with pytest.warns(UserWarning) as caught:  # noqa: PT030
+        found = read("other")
+    assert [("CPU reads" in str(w.message), "in bf16" in str(w.message)) for w in caught] == [
+        (True, False),
+        (False, True),
+    ]
+    assert loaded == [("cpu", torch.float32), ("cpu", torch.bfloat16)]
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0.05)

@@ -10,7 +10,6 @@ import torch
 
 pytest.importorskip("diffusers")
 
-import tiny
 from diffusers import UNet2DConditionModel
 from diffusers.hooks import group_offloading
 from test_diffusers_runs import DISTILLERS
@@ -49,12 +48,6 @@ class Queues:
     @staticmethod
     def stream(_):
         return nullcontext()
-
-
-@pytest.fixture(scope="module")
-def folders(checkpoints, tmp_path_factory):
-    """MVDream's as well."""
-    return {**checkpoints, "multiview": tiny.multiview(tmp_path_factory.mktemp("multiview"))}
 
 
 def asked(prior, device="cpu"):

@@ -20,7 +20,7 @@ from scorelift.priors.registry import load_prior, sketch_prior
 
 @pytest.fixture
 def spoilt(checkpoints, tmp_path):
-    """A copy of a checkpoint without a component, in its index or as a folder, or with other settings."""
+    """A copy of a checkpoint without a part, in its index or as a folder, or with other settings (...: without one)."""
 
     def spoil(kind, *, null=(), gone=(), **settings):
         folder = shutil.copytree(checkpoints[kind], tmp_path / "copy")
@@ -30,7 +30,8 @@ def spoilt(checkpoints, tmp_path):
             path = folder / {"model_index": "model_index.json", "scheduler": "scheduler/scheduler_config.json"}.get(
                 name, f"{name}/config.json"
             )
-            path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+            changed = {**json.loads(path.read_text()), **values}
+            path.write_text(json.dumps({field: value for field, value in changed.items() if value is not ...}))
         return folder
 
     return spoil
@@ -149,3 +150,32 @@ def test_flow_is_told_time_in_the_steps_it_was_trained_at(spoilt):
 
 def test_flow_without_a_shift_is_refused(spoilt):
     refused(spoilt("sd3", scheduler={"shift": None}), "num_train_timesteps and shift above 0")
+
+
+@pytest.mark.parametrize(("kind", "part", "values", "match"), [
+    *((kind, part, {"sample_size": size}, f"a number above 0 as sample_size in .* its {part}, got None")
+      for kind, part in (("sd15", "unet"), ("sdxl", "unet"), ("sd3", "transformer"), ("pixart", "transformer"),
+                         ("dit", "transformer"), ("ddpm", "unet"), ("if", "unet"))
+      for size in (None, ...)),
+    ("sd15", "unet", {"sample_size": "large"}, "sample_size .* got 'large'"),
+    ("sd15", "unet", {"sample_size": [8, 12]}, r"a square sample_size .* its unet, got \[8, 12\]"),
+    ("ddpm", "unet", {"sample_size": [16]}, r"a square sample_size .* its unet, got \[16\]"),
+    ("sd3", "transformer", {"sample_size": [8, 12]}, "a square sample_size .* its transformer"),
+    ("sdxl", "text_encoder_2", {"projection_dim": ...}, "projection_dim .* its text_encoder_2, got None"),
+    ("sdxl", "unet", {"cross_attention_dim": None}, "cross_attention_dim .* its unet, got None"),
+    ("dit", "transformer", {"num_embeds_ada_norm": None}, "num_embeds_ada_norm .* its transformer, got None"),
+    ("sd15", "vae", {"block_out_channels": ...}, "a list as block_out_channels .* its vae, got None"),
+    ("sd15", "vae", {"scaling_factor": None}, "scaling_factor .* its vae, got None"),
+    ("sd15", "scheduler", {"beta_schedule": "foo"}, r"the scheduler in .* cannot be loaded \(foo is not implemented"),
+    ("sd15", "scheduler", {"num_train_timesteps": None}, "the scheduler in .* cannot be loaded"),
+    ("sd15", "unet", {"block_out_channels": None}, "the unet in .* cannot be loaded"),
+    ("sd3", "transformer", {"patch_size": None}, "the transformer in .* cannot be loaded"),
+    ("sd15", "model_index", {"vae": ["diffusers", "AutoencoderTiny"]}, "an AutoencoderKL as its vae, got 'Autoencoder"),
+])  # fmt: skip
+def test_configurations_that_are_not_understood_are_said(kind, part, values, match, spoilt):
+    """With the component, the field and what is there."""
+    refused(spoilt(kind, **{part: values}), match)
+
+
+def test_a_square_may_be_said_twice(spoilt):
+    assert load_diffusers(spoilt("sd15", unet={"sample_size": [8, 8]})).sizes == (8,)

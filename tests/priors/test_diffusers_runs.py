@@ -31,10 +31,11 @@ from scorelift.engine.results import final_scene
 from scorelift.evaluate.evidence import Evidence
 from scorelift.priors.adapters import Adapters
 from scorelift.priors.diffusers import load_diffusers
+from scorelift.priors.diffusers.prompts import Prompts
 from scorelift.priors.guidance import Guidance
 from scorelift.priors.options import ModelOptions
 from scorelift.priors.registry import load_prior
-from scorelift.priors.sampling import sample
+from scorelift.priors.sampling import sample, seen_around
 from scorelift.recipes import find_recipe
 from scorelift.scenes import build_scene
 
@@ -82,19 +83,63 @@ def test_a_step_of_every_recipe_reaches_the_scene(kind, recipe, checkpoints):
     assert any(not torch.equal(before[name], p) for name, p in scene.named_parameters())
 
 
-@pytest.mark.parametrize("kind", ["sd15", "sdxl", "sd3"])
-def test_half_precision_says_nearly_the_same(kind, checkpoints):
-    level = Level.vp(torch.tensor([1.0]))
+HALF = {"fp16": (torch.float16, 0.02), "bf16": (torch.bfloat16, 0.1)}
+"""What half precision computes in, and how far off it may be; guidance and noise magnify what it rounds."""
+
+
+@pytest.fixture
+def any_precision(monkeypatch):
+    """A CPU that takes fp16 as a GPU does."""
+    own = ModelOptions.dtype
+    monkeypatch.setattr(
+        ModelOptions, "dtype", lambda self, device: torch.float16 if self.precision == "fp16" else own(self, device)
+    )
+
+
+def near(found, wanted, share):
+    assert found.isfinite().all()
+    assert (found - wanted).abs().max() < share * wanted.abs().max()
+
+
+@pytest.mark.usefixtures("any_precision")
+@pytest.mark.filterwarnings("ignore:.* reads no prompts")
+@pytest.mark.parametrize("precision", HALF)
+@pytest.mark.parametrize("kind", [*KINDS, "multiview"])
+def test_half_precision_says_nearly_the_same(kind, precision, folders):
+    """Of guided pictures at little noise and at much, of what the autoencoder makes of one, and its gradient."""
+    dtype, share = HALF[precision]
     outs = []
-    for precision in ("fp32", "bf16"):
-        prior = load_diffusers(checkpoints[kind], options=ModelOptions(precision=precision))
-        wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        assert {t.dtype for t in prior.net.state_dict().values() if t.is_floating_point()} == {wanted}
-        assert prior.latents.dtype == wanted
+    for asked in ("fp32", precision):
+        prior = load_diffusers(folders[kind], options=ModelOptions(precision=asked))
+        n = max(prior.views, 2)
+        level = Level.vp(torch.tensor([0.05] * n if prior.views > 1 else [0.05, 20.0]))
+        guidance = Guidance.cfg(prior.encode_prompts(["a duck"] * n), prior.encode_prompts([""] * n), 7.5)
+        guidance = seen_around(prior, guidance) if prior.views > 1 else guidance
         z, noise = noisy(prior, level)
-        outs.append(prior.predict_x0(level.add_noise(z, noise), level, prior.encode_prompts(["a duck"])))
-    assert outs[0].dtype == outs[1].dtype == torch.float32
-    assert (outs[0] - outs[1]).abs().max() < 0.05 * outs[0].abs().max()
+        x0 = guidance.x0(prior, level.add_noise(z, noise), level)
+        rgb = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)).requires_grad_()
+        encoded = prior.encode(rgb)
+        encoded.square().sum().backward()
+        outs.append((x0, encoded.detach(), rgb.grad, prior.decode(encoded.detach())))
+    assert {t.dtype for t in prior.net.state_dict().values() if t.is_floating_point()} == {dtype}
+    if prior.latents:
+        assert prior.latents.dtype == (torch.float32 if precision == "fp16" else dtype)
+    for wanted, found in zip(*outs, strict=True):
+        assert found.dtype == torch.float32
+        near(found, wanted, share)
+
+
+@pytest.mark.usefixtures("any_precision")
+@pytest.mark.parametrize("kind", ["sd15", "sdxl", "refiner", "sd3"])
+def test_text_encoders_read_nearly_the_same_in_fp16(kind, checkpoints, tmp_path):
+    """As on a GPU; IF and PixArt have theirs in fp32 there."""
+    wanted = load_diffusers(checkpoints[kind], cache=tmp_path / "whole").prompts
+    prompts = Prompts(wanted.checkpoint, wanted.family, ModelOptions(precision="fp16"), torch.device("meta"), tmp_path)
+    assert prompts.dtype == torch.float16
+    prompts.device = torch.device("cpu")
+    found = prompts.encode(["a red mushroom"])
+    for name, t in wanted.encode(["a red mushroom"]).items():
+        near(found[name], t, 0.02)
 
 
 @pytest.mark.parametrize("kind", ["sd15", "if"])
@@ -248,6 +293,21 @@ def test_a_refiner_asked_of_much_noise_is_said(checkpoints):
     little = recipe.with_stages({"picture": replace(stage, noise=Trajectory(start=0.3, end=0.0, levels=10), steps=10)})
     assert beyond(little, prior) is None
     assert beyond(recipe, load_prior(str(checkpoints["sdxl"]))) is None
+
+
+def test_a_refiner_that_draws_from_noise_alone_is_said(checkpoints, generator):
+    def drawn(kind, until=1.0):
+        prior = load_prior(str(checkpoints[kind]))
+        most = float(prior.schedule.level(torch.tensor([until])).sigma_ve)
+        guidance = Guidance(((prior.encode_prompts(["a duck"]), 1.0),))
+        return sample(prior, guidance, generator=generator, steps=2, sigma_max=most)
+
+    with pytest.warns(UserWarning, match=r"was trained at times up to 0\.2, .*: of noise alone it guesses one"):
+        drawn("refiner")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn("refiner", until=0.15)
+        drawn("sdxl")
 
 
 def test_a_priors_own_guidance_is_said_and_not_taken(checkpoints, tmp_path, capsys):

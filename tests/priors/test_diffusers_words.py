@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shlex
 import shutil
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -191,3 +195,33 @@ def test_what_the_cpu_read_is_not_read_again(checkpoints, tmp_path, monkeypatch)
     later = Prompts(here.checkpoint, here.family, half, torch.device("meta"), tmp_path)
     assert later.dtype == torch.bfloat16
     assert torch.equal(later.encode(["a duck"])["tokens"], wanted)
+
+
+@pytest.fixture
+def published(checkpoints, tmp_path):
+    """Stable Diffusion 1.5 with the index it was published with, which names a safety checker."""
+    folder = shutil.copytree(checkpoints["sd15"], tmp_path / "published")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+              "feature_extractor": ["transformers", "CLIPFeatureExtractor"], "_diffusers_version": "0.6.0"}  # fmt: skip
+    kept = {name: entry for name, entry in index.items() if name not in ("image_encoder", "requires_safety_checker")}
+    (folder / "model_index.json").write_text(json.dumps(kept))
+    return folder
+
+
+def test_a_safety_checker_that_is_not_used_is_not_spoken_of(published, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    load_diffusers(published, cache=tmp_path).encode_prompts(["a duck"])
+    assert "safety" not in caplog.text
+
+
+def test_the_command_says_what_is_cut_in_a_line(published, tmp_path):
+    """In a process of its own, as a user runs it: what libraries say as well."""
+    words = ("priors", "check", str(published), "--steps", "2", "--prompt", "a duck " * 30 + "zebra")
+    found = subprocess.run([sys.executable, "-m", "scorelift", *words], cwd=tmp_path, capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    said = [line for line in found.stderr.splitlines() if line]
+    assert len(said) == 1, found.stderr
+    assert said[0].startswith("warning: the prompt has ")
+    assert "77 are read; cut: " in said[0]

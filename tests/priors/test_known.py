@@ -47,7 +47,7 @@ def test_the_commands(monkeypatch, capsys, tmp_path):
     lines = {line.split()[0]: line.split()[-3:] for line in listed.splitlines() if line and line[0] != " "}
     assert lines["name"] == ["denoiser", "text", "vae"]
     assert lines["sd15"] == ["3.4/1.7", "0.5/0.2", "0.3/0.2"]  # 4 and 2 bytes for each of 0.86, 0.123, 0.084 billion
-    assert lines["sd3"] == ["8.1/4.1", "22.3/11.2", "0.3/0.2"]
+    assert lines["sd3"] == ["8.3/4.2", "22.3/11.2", "0.3/0.2"]
     assert lines["if"] == ["17.2/8.6", "19.0/9.5", "-"]
     assert lines["faces"] == ["0.4/0.2", "-", "-"]
     assert main(["priors", "get", "sd99"]) == 2

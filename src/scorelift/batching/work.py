@@ -46,7 +46,8 @@ def main() -> None:
     The input ends when the batch closes it, and when the batch itself is no more.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a batch in the background does not hear
     order = json.loads(sys.stdin.readline())
     Thread(target=_listen, daemon=True).start()

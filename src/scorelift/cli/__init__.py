@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ..core.errors import ScoreliftError, bad, reason
 from ..engine.interrupt import Terminated
@@ -117,6 +119,17 @@ def _dispatch(argv: list[str]) -> None:
     call(command, rest, f"scorelift {name}")
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Within, a warning is a line, without the place in the code that it comes from."""
+    own = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = own
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -125,7 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Before torch is loaded: its idle threads are not to keep the renderer's from their cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its remarks on parts that are not used here
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # their remarks on parts that are not used here
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] == "help":
         words = [*words[1:], "--help"]
@@ -136,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"scorelift {__version__}")
         return 0
     try:
-        _dispatch(words)
+        with _plain_warnings():
+            _dispatch(words)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except ScoreliftError as error:

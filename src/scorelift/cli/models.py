@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from ..core.errors import bad, check_at_least, check_finite, check_seed
 from .checks import sentence
+from .measuring import Stretches, too_large
 from .options import MODEL
 
 MEMORY = """
@@ -94,11 +95,10 @@ def priors_check(
         device: Where to compute.
         out: PNG to write.
     """
-    import time
-
     import torch
 
     from ..core.files import check_out
+    from ..core.memory import memory_errors
     from ..core.pictures import to_uint8, write_png
     from ..engine.generate import pick_device
     from ..priors.guidance import Guidance
@@ -110,33 +110,40 @@ def priors_check(
     check_finite("cfg", cfg)
     check_out(out, ".png")
     check_model(model, prior)
-    where = pick_device(device)
-    begun = time.perf_counter()
-    found = load_prior(prior, where, model)
-    loaded = time.perf_counter()
-    encoded = found.encode_prompts([prompt, ""])
-    read = time.perf_counter()
-    guidance = Guidance.cfg(encoded.pick([0]), encoded.pick([1]), cfg)
-    z = draw(found, guidance, generator=torch.Generator().manual_seed(0), steps=steps)
-    if where == "cuda":
-        torch.cuda.synchronize()
-    drawn = time.perf_counter()
+    where, found = pick_device(device), None
+    watch = Stretches(where)
+    try:
+        with memory_errors():
+            with watch("loading"):
+                found = load_prior(prior, where, model)
+            with watch("text"):
+                encoded = found.encode_prompts([prompt, ""])
+            guidance = Guidance.cfg(encoded.pick([0]), encoded.pick([1]), cfg)
+            with watch("the first"):
+                draw(found, guidance, generator=torch.Generator().manual_seed(0), steps=2)
+            with watch("denoising"):
+                z = draw(found, guidance, generator=torch.Generator().manual_seed(0), steps=steps)
+            with watch("decoding"):
+                picture = found.decode(z)[0].cpu()
+    except torch.OutOfMemoryError as error:
+        raise too_large(prior, model, where, error, able=found is None or bool(found.can_rest)) from error
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_png(out, to_uint8(found.decode(z)[0].cpu()))
+    write_png(out, to_uint8(picture))
     low, high = found.sigma_range
+    step, first = watch.seconds["denoising"] / steps, watch.seconds["the first"]
     facts = {
         "name": found.name,
-        "kind": type(found).__name__,
+        **found.facts(),
         "predicts": getattr(found, "prediction", "x0"),
         "space": f"{'latent' if getattr(found, 'latents', None) else 'pixels'} {found.sizes[0]} x {found.sizes[0]} x "
         f"{found.channels}",
         "noise": f"sigma {low:.3g} to {high:.3g}",
         "prompt": ", ".join(f"{name} {tuple(t.shape[1:])}" for name, t in encoded.tensors.items()),
-        "loading": f"{loaded - begun:.1f} s, prompts {read - loaded:.1f} s",
-        "a step": f"{(drawn - read) / steps:.3f} s with guidance, on {where}",
+        "loading": f"{watch.seconds['loading']:.1f} s, prompts {watch.seconds['text']:.1f} s",
+        "a step": f"{step:.3f} s with guidance, on {where}; before, the first two {first:.1f} s"
+        + (f", of which compiling {max(first - 2 * step, 0):.1f} s" if model.compile else ""),
+        **({"memory": f"GiB at most: {', '.join(watch.peaks)}"} if watch.peaks else {}),
     }
-    if where == "cuda":
-        facts["memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f} GiB at most"
     for key, value in facts.items():
         print(f"{key:<9} {value}")
     print(out)

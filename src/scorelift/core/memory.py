@@ -41,3 +41,11 @@ def free_bytes() -> int | None:
     with suppress(AttributeError, OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+def device_bytes(device: torch.device) -> int | None:
+    """Memory of a GPU that tensors can still have; None where the device does not tell."""
+    if device.type != "cuda":
+        return None
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

@@ -184,6 +184,10 @@ class Prior(ABC):
         """Rows (channels and 1) of a linear map from z to rgb: a cheap look, without decoding."""
         return torch.cat([torch.eye(3) / 2, torch.full((1, 3), 0.5)])
 
+    def facts(self) -> dict[str, str]:
+        """What it is, for people."""
+        return {"kind": type(self).__name__}
+
     @property
     def can_rest(self) -> int:
         """Bytes of its weights that `rest` would take from its device; 0: none, for they rest already or cannot."""

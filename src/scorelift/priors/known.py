@@ -36,7 +36,7 @@ class Known:
     predicts: str
     space: str
     parameters: float
-    "Of the denoiser, in billions."
+    "Of the denoiser, in billions; with the fixed table of positions in files of Stable Diffusion 3."
     text: float = 0.0
     "Of its text encoders together, in billions."
     autoencoder: float = 0.0
@@ -98,7 +98,7 @@ KNOWN: dict[str, Known] = {
     "sd3": Known(
         ids=("stabilityai/stable-diffusion-3-medium-diffusers",),
         licence="Stability AI Community", predicts="flow", space="latent 128 x 128 x 16",
-        parameters=2.03, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
+        parameters=2.08, text=CLIP_L + CLIP_G + T5, autoencoder=VAE, gated=True,
     ),
     "sd35": Known(
         ids=("stabilityai/stable-diffusion-3.5-medium",),

@@ -5,6 +5,7 @@ Ref: Karras et al. (2022), Eq. 5, for the levels; Song et al. (2021) for DDIM; H
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
 import torch
@@ -41,6 +42,8 @@ def sample(
 ) -> Float[Tensor, "b c h w"]:
     """Draw one z a row of the guidance's conditions; for a prior of several views, rows are views from the front on.
 
+    Warns of a prior that is asked about more noise than it was trained on.
+
     Args:
         eta: 0 for DDIM, 1 for ancestral sampling.
         clip: keep x0 within the prior's `bound`, if it has one ("static thresholding").
@@ -53,7 +56,11 @@ def sample(
     if high < 1:
         raise bad("prior", expected="one that draws pictures from noise alone", got=prior.name,
                   remedy="It refines pictures that are there.")  # fmt: skip
-    sigmas = karras_sigmas(max(low, 0.02), min(sigma_max or high, 80.0), steps)
+    top = min(sigma_max or high, 80.0)
+    if prior.trained_until < 1 and float(prior.schedule.time(torch.tensor([top]))) > prior.trained_until:
+        warnings.warn(f"{prior.name} was trained at times up to {prior.trained_until:g}, to refine pictures that are "
+                      "there: of noise alone it guesses one", stacklevel=2)  # fmt: skip
+    sigmas = karras_sigmas(max(low, 0.02), top, steps)
     side = size or prior.sizes[0]
     condition = guidance.terms[0][0]
     asked = len(condition)

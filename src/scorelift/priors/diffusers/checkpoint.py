@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ...core.errors import ScoreliftError, bad
 from ..known import INDEX, SINGLE, conversion
@@ -106,6 +107,19 @@ class Checkpoint:
         """
         return self._chosen(component)[0] or None
 
+    @contextmanager
+    def explained(self, component: str) -> Iterator[None]:
+        """Within, what diffusers says against a component is one sentence.
+
+        Raises:
+            ScoreliftError: with it.
+        """
+        try:
+            yield
+        except (OSError, ValueError, AttributeError, LookupError, TypeError, RuntimeError) as error:
+            told = " ".join(str(error).split())[:300]
+            raise ScoreliftError(f"prior: the {component} in {self.folder} cannot be loaded ({told}).") from error
+
     def check_whole(self, component: str, told: dict[str, Any]) -> None:
         """Raise for weights that a network needs and its files have not, or not of its shape.
 
@@ -156,6 +170,47 @@ class Checkpoint:
         for component in components:
             digest.update(f"{component}/{content(self.path(component))}".encode())
         return digest.hexdigest()[:16]
+
+
+def number(config: Mapping[str, Any], component: str, name: str, kind: Any = int) -> Any:
+    """A field of a component's configuration that must be a number above 0.
+
+    Args:
+        kind: of the number.
+
+    Raises:
+        ScoreliftError: if it is none.
+    """
+    value = config.get(name)
+    if isinstance(value, bool) or not isinstance(value, kind) or value <= 0:
+        raise bad("prior", expected=f"a number above 0 as {name} in the configuration of its {component}", got=value)
+    return value
+
+
+def side(config: Mapping[str, Any], component: str) -> int:
+    """Height and width of what a network was trained at.
+
+    Raises:
+        ScoreliftError: if its configuration does not say it, or says two.
+    """
+    size = config.get("sample_size")
+    if isinstance(size, list | tuple):
+        if len(size) != 2 or size[0] != size[1]:
+            raise bad("prior", expected=f"a square sample_size in the configuration of its {component}", got=size)
+        config = {"sample_size": size[0]}
+    return cast(int, number(config, component, "sample_size"))
+
+
+def vae_factor(config: Mapping[str, Any]) -> int:
+    """Pixels a latent is wide.
+
+    Raises:
+        ScoreliftError: if the autoencoder's configuration does not say it.
+    """
+    widths = config.get("block_out_channels")
+    if not isinstance(widths, list | tuple) or not widths:
+        raise bad("prior", expected="a list as block_out_channels in the configuration of its vae", got=widths)
+    return 1 << (len(widths) - 1)
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:

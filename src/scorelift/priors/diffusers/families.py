@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import bad
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, number, side, vae_factor
 from .multiview import VIEWS, camera_numbers
 
 Tensors = dict[str, Tensor]
@@ -99,10 +99,9 @@ class DiffusionXL(Family):
         self.zero_empty = bool(index.get("force_zeros_for_empty_prompt", True))
         self.score = bool(index.get("requires_aesthetics_score", False))
         self.trained_until = 0.2 if self.score else 1.0  # the refiner: the last 200 of 1,000 steps (SDXL, Sec. 2.5)
-        size = unet["sample_size"]
-        side = float((size if isinstance(size, int) else size[0]) * vae_factor(checkpoint.config("vae")))
-        self.sizes = [side, side, 0.0, 0.0] + ([] if self.score else [side, side])
-        pooled = checkpoint.config("text_encoder_2")["projection_dim"]
+        edge = float(side(unet, "unet") * vae_factor(checkpoint.config("vae")))
+        self.sizes = [edge, edge, 0.0, 0.0] + ([] if self.score else [edge, edge])
+        pooled = number(checkpoint.config("text_encoder_2"), "text_encoder_2", "projection_dim")
         told, each = unet.get("projection_class_embeddings_input_dim") or 0, unet.get("addition_time_embed_dim") or 0
         if not each or told != pooled + (len(self.sizes) + self.score) * each:
             raise bad("prior", expected=f"a network for {len(self.sizes) + self.score} sizes and scores",
@@ -110,8 +109,8 @@ class DiffusionXL(Family):
                       remedy="See requires_aesthetics_score in model_index.json.")  # fmt: skip
         readers = [name for name in self.readers(checkpoint) if name.startswith("text_encoder")]
         width = sum(checkpoint.config(name).get("hidden_size", 512) for name in readers)
-        if width != unet["cross_attention_dim"]:
-            raise bad("prior", expected=f"text encoders of {unet['cross_attention_dim']} numbers a token",
+        if width != (wanted := number(unet, "unet", "cross_attention_dim")):
+            raise bad("prior", expected=f"text encoders of {wanted} numbers a token",
                       got=f"{' and '.join(readers)} of {width}", remedy=WHOLE)  # fmt: skip
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
@@ -182,8 +181,8 @@ class PixArt(Family):
         net = checkpoint.config("transformer")
         self.token_limit = 300 if "Sigma" in checkpoint.kind else 120
         sizes = net.get("use_additional_conditions")
-        self.sizes = net["sample_size"] == 128 if sizes is None else bool(sizes)
-        self.side = float(net["sample_size"] * vae_factor(checkpoint.config("vae")))
+        self.sizes = side(net, "transformer") == 128 if sizes is None else bool(sizes)
+        self.side = float(side(net, "transformer") * vae_factor(checkpoint.config("vae")))
 
     def read(self, pipe: Any, prompts: Sequence[str]) -> Tensors:
         tokens, mask, _, _ = pipe.encode_prompt(
@@ -194,8 +193,8 @@ class PixArt(Family):
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
         if self.sizes:
-            side = torch.full((len(z), 1), self.side, device=z.device, dtype=z.dtype)
-            added = {"resolution": side.expand(-1, 2), "aspect_ratio": torch.ones_like(side)}
+            edge = torch.full((len(z), 1), self.side, device=z.device, dtype=z.dtype)
+            added = {"resolution": edge.expand(-1, 2), "aspect_ratio": torch.ones_like(edge)}
         return net(
             z, encoder_hidden_states=t["tokens"], encoder_attention_mask=t["mask"], timestep=time,
             added_cond_kwargs=added,
@@ -225,7 +224,7 @@ class ClassConditional(Family):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
-        self.nothing = int(checkpoint.config("transformer")["num_embeds_ada_norm"])
+        self.nothing = number(checkpoint.config("transformer"), "transformer", "num_embeds_ada_norm")
         names = checkpoint.index.get("id2label") or {}
         self.labels = {name.strip().lower(): int(i) for i, text in names.items() for name in text.split(",")}
         if not self.labels:
@@ -246,8 +245,3 @@ class ClassConditional(Family):
 
     def predict(self, net: Any, z: Tensor, time: Tensor, t: Tensors) -> Tensor:
         return net(z, timestep=time, class_labels=t["label"]).sample
-
-
-def vae_factor(config: dict[str, Any]) -> int:
-    """Pixels a latent is wide."""
-    return 2 ** (len(config["block_out_channels"]) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...core.errors import bad
-from .checkpoint import INDEX, Checkpoint
+from .checkpoint import INDEX, Checkpoint, side, vae_factor
 from .families import (
     WHOLE,
     ClassConditional,
@@ -48,7 +48,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
 
 
 def check_parts(checkpoint: Checkpoint, family: type[Family]) -> None:
-    """Raise for a checkpoint that lacks a component, or whose network is for another task.
+    """Raise for a checkpoint that lacks a component, whose network is for another task, or whose sizes are not said.
 
     Raises:
         ScoreliftError: if it is one.
@@ -61,8 +61,25 @@ def check_parts(checkpoint: Checkpoint, family: type[Family]) -> None:
                       got="none", remedy=WHOLE)  # fmt: skip
         elif checkpoint.index.get(name, ()) is None:
             raise bad("prior", expected=f"[null, null] in {checkpoint.folder / INDEX} for no {name}", got="null")
+    if checkpoint.names("vae"):
+        check_vae(checkpoint)
+    if family.views == 1:  # MVDream's has other fields
+        side(checkpoint.config(family.net), family.net)
     what, space = ("vae", checkpoint.config("vae").get("latent_channels", 4)) if family.latent else ("pictures", 3)
     channels = checkpoint.config(family.net).get("in_channels", space)
     if channels != space:
         raise bad("prior", expected=f"a {family.net} of {space} channels, as its {what}", got=channels,
                   remedy="That is a model for another task, as inpainting.")  # fmt: skip
+
+
+def check_vae(checkpoint: Checkpoint) -> None:
+    """Raise for an autoencoder that does not say its latents' mean, or their size.
+
+    Raises:
+        ScoreliftError: if it is one.
+    """
+    _, kind = checkpoint.names("vae") or ("", "none")
+    if kind != "AutoencoderKL":
+        raise bad("prior", expected="an AutoencoderKL as its vae", got=kind,
+                  remedy="Others encode without a mean, or are made for other networks.")  # fmt: skip
+    vae_factor(checkpoint.config("vae"))

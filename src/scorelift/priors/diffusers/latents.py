@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.errors import bad
+from .checkpoint import number
 
 
 def scaled(rgb: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 s s"]:
@@ -24,12 +24,11 @@ class Latents:
 
     def __init__(self, vae: Any, side: int, factor: int) -> None:
         config = vae.config
-        if getattr(config, "scaling_factor", None) is None:
-            raise bad("prior", expected="scaling_factor in the configuration of its vae", got="none")
+        unit = number(config, "vae", "scaling_factor", int | float)
         self.vae, self.pixels = vae, side * factor
         mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
         shift = torch.tensor(mean if mean is not None else getattr(config, "shift_factor", None) or 0.0)
-        scale = torch.tensor(config.scaling_factor) / torch.tensor(std if std is not None else 1.0)
+        scale = torch.tensor(unit) / torch.tensor(std if std is not None else 1.0)
         self.shift, self.scale = shift.view(-1, 1, 1), scale.view(-1, 1, 1)
 
     @property

@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 
-from ...core.errors import ScoreliftError
 from ...core.memory import memory_errors
 from ..known import check_installed
 from ..options import ModelOptions
-from .checkpoint import Checkpoint
-from .families import vae_factor
+from .checkpoint import Checkpoint, side, vae_factor
 from .kinds import family_of
 from .latents import Latents
 from .lora import fuse_lora
@@ -49,9 +47,8 @@ def load_diffusers(folder: Path, device: str | torch.device = "cpu", options: Mo
     if checkpoint.names("vae"):
         # Gradients underflow in fp16, and SDXL's autoencoder overflows there.
         vae = _component(checkpoint, "vae", torch.float32 if dtype == torch.float16 else dtype)
-        side = net.config.sample_size
         factor = vae_factor(checkpoint.config("vae"))
-        latents = Latents(vae.to(device), side if isinstance(side, int) else side[0], factor)
+        latents = Latents(vae.to(device), side(net.config, family.net), factor)
     resting = _place(net, device, options)
     if options.compile:
         import torch._dynamo.config as compiler
@@ -98,12 +95,10 @@ def _place(net: Any, device: torch.device, options: ModelOptions) -> int:
 def _component(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Any:
     """One network of a checkpoint, frozen."""
     variant = checkpoint.variant(name)
-    try:
+    with checkpoint.explained(name):
         net, told = checkpoint.network(name).from_pretrained(
             str(checkpoint.path(name)), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True,
             output_loading_info=True,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ScoreliftError(f"prior: the {name} in {checkpoint.folder} cannot be loaded ({error}).") from error
     checkpoint.check_whole(name, told)
     return net.eval().requires_grad_(False)

@@ -100,7 +100,7 @@ def load_multiview(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     Raises:
         ScoreliftError: if it is of another kind, damaged, or its weights are pickles.
     """
-    with torch.device("meta"):
+    with checkpoint.explained("unet"), torch.device("meta"):
         net = build_multiview(checkpoint.config("unet"))
     state: dict[str, Tensor] = {}
     try:

@@ -39,7 +39,8 @@ def read_noise(checkpoint: Checkpoint) -> Noise:
     if name.startswith("FlowMatch"):
         return _flow(name, config)
     kind = getattr(diffusers, name, None)
-    scheduler = kind.from_config(config) if kind is not None else None
+    with checkpoint.explained("scheduler"):
+        scheduler = kind.from_config(config) if kind is not None else None
     if scheduler is None or not hasattr(scheduler, "alphas_cumprod"):
         raise ScoreliftError(f"prior: its scheduler, {name}, has no table of noise levels that we understand.")
     prediction = config.get("prediction_type", "epsilon")

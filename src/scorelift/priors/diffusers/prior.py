@@ -14,11 +14,14 @@ from ...core.diffusion import Flow, Level
 from ...core.errors import bad
 from ..adapters import Anatomy, attention_layers
 from ..base import Condition, Prior
+from .checkpoint import side
 from .families import Family
 from .latents import Latents, scaled
 from .noise import Noise
 from .prompts import Prompts
 from .resting import able, lending, rest, spared
+
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class DiffusersPrior(Prior):
@@ -31,8 +34,7 @@ class DiffusersPrior(Prior):
         self.name, self.views, self.resting = name, family.views, resting
         self.bound, self.guidance, self.trained_until = None if latents else 1.0, family.guidance, family.trained_until
         self.place = net.device  # which takes a network milliseconds to say, as its dtype does
-        size = net.config.sample_size
-        self.sizes = (size if isinstance(size, int) else size[0],)
+        self.sizes = (side(net.config, family.net),)
         self.channels = net.config.in_channels
         edge = 1e-3 if isinstance(self.schedule, Flow) else 0.0
         low, high = self.schedule.level(torch.tensor([edge, 1 - edge])).sigma_ve.tolist()
@@ -101,6 +103,21 @@ class DiffusersPrior(Prior):
 
     def linear_look(self) -> Tensor:
         return self.latents.linear_look(self.device) if self.latents else super().linear_look()
+
+    def facts(self) -> dict[str, str]:
+        checkpoint, prompts = self.prompts.checkpoint, self.prompts
+        readers = [name for name in prompts.names if name.startswith("text_encoder")]
+        parts = {self.family.net: next(self.net.parameters()).dtype}
+        parts |= {"vae": self.latents.dtype} if self.latents else {}
+        parts |= dict.fromkeys(readers, prompts.dtype)
+        eight = f" in {prompts.options.text_bits} bits" if prompts.options.text_bits else ""
+        size = sum(p.numel() for p in self.net.parameters())
+        return {
+            "kind": f"{checkpoint.kind}: {type(self.net).__name__}, {size:,} parameters",
+            "precision": ", ".join(f"{name} {PRECISIONS[dtype]}{eight if name in readers else ''}"
+                                   for name, dtype in parts.items()),
+            "files": ", ".join(f"{name} {checkpoint.variant(name) or 'plain'}" for name in parts),
+        }  # fmt: skip
 
     @property
     def can_rest(self) -> int:

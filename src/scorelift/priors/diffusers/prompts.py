@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import warnings
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ScoreliftError, bad
-from ...core.memory import free_bytes, memory_errors
+from ...core.memory import device_bytes, free_bytes, memory_errors
 from ..added import lora_files, token_file
 from ..options import ModelOptions
 from .cache import PromptCache
@@ -25,11 +27,17 @@ from .words import add_token, check_adds_tokens, check_words
 WITH_T5 = ("IFPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline")
 """Pipelines whose T5 reads in fp32 where others read in fp16: it overflows."""
 
+TABLES = ("embed", "shared", "relative_attention_bias")
+"""Parts of names of a text encoder's weights that are looked up, not multiplied."""
+
+T5_WIDE = ".DenseReluDense.wo."
+"""Of T5's weights those that transformers keeps in fp32 where the others are in fp16."""
+
 
 class Prompts:
     """Reads prompts with a checkpoint's own text encoders, which are in memory only while they read.
 
-    Where a GPU does not hold them, the CPU reads.
+    Where a GPU does not hold them, the CPU reads; where its memory is short for fp32, they read in bf16.
 
     Raises:
         ScoreliftError: for text encoders without weights or of pickles; when reading, for a tokenizer that knows no
@@ -51,9 +59,10 @@ class Prompts:
         if checkpoint.kind in WITH_T5:
             self.dtype = torch.float32 if self.dtype == torch.float16 else self.dtype
         self.folder = cache
-        self.cache = self._cache(self.dtype)
-        self.spare = self._cache(torch.float32)
-        "What the CPU read, here or in an earlier run."
+        self.caches = [self._cache(self.dtype), self._cache(torch.float32)]
+        "What is read is kept in the first; the last has what the CPU read, here or in an earlier run."
+        self.remarks: list[str] = []
+        "Of how prompts are read; said when one is."
 
     def _cache(self, dtype: torch.dtype) -> PromptCache:
         options = self.options
@@ -67,33 +76,49 @@ class Prompts:
         """Tensors with one row a prompt."""
         if not self.names:
             return self.family.read(None, prompts)
-        missing = [p for p in dict.fromkeys(prompts) if p not in self.cache and p not in self.spare]
-        if missing and self.device.type == "cpu":
-            self._spare_memory()
-        if missing and not self._fits(missing):
-            self.device, self.dtype, self.cache = torch.device("cpu"), torch.float32, self.spare
-            gc.collect()
-            torch.cuda.empty_cache()
-            warnings.warn("the text encoders do not fit the GPU beside the rest: the CPU reads the prompt, which takes "
-                          "longer, once. --model.text-device cpu says so from the start", stacklevel=2)  # fmt: skip
-            return self.encode(prompts)
-        caches = {prompt: self.cache if prompt in self.cache else self.spare for prompt in dict.fromkeys(prompts)}
+        if self._missing(prompts):
+            self._settle()
+        if missing := self._missing(prompts):
+            for text in self.remarks:
+                warnings.warn(text, stacklevel=2)
+            self.remarks.clear()
+            if not self._fits(missing):
+                self._leave_card()
+                gc.collect()
+                torch.cuda.empty_cache()
+                return self.encode(prompts)
+        caches = {prompt: next(c for c in self.caches if prompt in c) for prompt in dict.fromkeys(prompts)}
         for text in dict.fromkeys(text for prompt, cache in caches.items() for text in cache.cut[prompt]):
             warnings.warn(text, stacklevel=2)
         rows = [caches[prompt][prompt] for prompt in prompts]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _spare_memory(self) -> None:
-        """Let the CPU read in bf16, in half of the memory, where that is short for fp32."""
-        encoders = [name for name in self.names if name.startswith("text_encoder")]
-        files = [file for name in encoders for file in self.checkpoint.weights(name)]
-        need = 4 * sum(prod(shape) for file in files for shape in tensor_shapes(file).values())
-        free = free_bytes()
-        if free is None or need <= free or self.options.text_bits or self.dtype != torch.float32:
-            return
-        self.dtype, self.cache = torch.bfloat16, self._cache(torch.bfloat16)
-        warnings.warn(f"the text encoders take {need / 2**30:.1f} GiB in fp32, {free / 2**30:.1f} are free: they read "
-                      "in bf16, in half of that. --model.text-bits 8 takes less still", stacklevel=3)  # fmt: skip
+    def _missing(self, prompts: list[str]) -> list[str]:
+        """Those that are kept nowhere."""
+        return [p for p in dict.fromkeys(prompts) if not any(p in cache for cache in self.caches)]
+
+    def _settle(self) -> None:
+        """Choose where and in what precision to read, so that nothing is loaded that does not fit."""
+        bits, room, free = self.options.text_bits, device_bytes(self.device), free_bytes()
+        if room is not None and reading_bytes(self.checkpoint, self.names, self.dtype, bits) > room:
+            self._leave_card()
+        need = reading_bytes(self.checkpoint, self.names, torch.float32)
+        if self.dtype == torch.float32 and not bits and free is not None and need > free:
+            self._turn(self.device, torch.bfloat16,
+                       f"the text encoders take {need / 2**30:.1f} GiB in fp32, {free / 2**30:.1f} are free: they read "
+                       "in bf16, in half of that. --model.text-bits 8 takes less still")  # fmt: skip
+
+    def _leave_card(self) -> None:
+        """Let the CPU read."""
+        self._turn(torch.device("cpu"), torch.float32,
+                   "the text encoders do not fit the GPU beside the rest: the CPU reads the prompt, which takes "
+                   "longer, once. --model.text-device cpu says so from the start")  # fmt: skip
+
+    def _turn(self, device: torch.device, dtype: torch.dtype, remark: str) -> None:
+        """Read in another way from now on; what was kept stays known."""
+        self.device, self.dtype = device, dtype
+        self.caches.insert(0, self._cache(dtype))
+        self.remarks.append(remark)
 
     def _fits(self, prompts: list[str]) -> bool:
         """Read prompts; False if memory ran out."""
@@ -114,7 +139,7 @@ class Prompts:
         for prompt in prompts:  # one by one: T5-XXL takes its memory once
             tensors = self.family.read(pipe, [prompt])
             found = {name: t[0].float().cpu().contiguous() for name, t in tensors.items()}
-            self.cache.keep(prompt, found, cut[prompt])
+            self.caches[0].keep(prompt, found, cut[prompt])
         del pipe
         gc.collect()
         if self.device.type == "cuda":
@@ -131,11 +156,13 @@ class Prompts:
             name: None for name, entry in self.checkpoint.index.items()
             if name not in self.names and (isinstance(entry, list) or name in self.family.encoders)
         }  # fmt: skip
+        checked = "requires_safety_checker"  # else it speaks of the one that is not loaded
+        unsaid = {checked: False} if checked in inspect.signature(kind).parameters else {}
         # On the way to eight bits half precision rounds less than they do, and the CPU need not hold T5 in fp32.
         dtype = torch.float16 if self.options.text_bits and self.dtype == torch.float32 else self.dtype
         try:
             read = {name: self._encoder(name, dtype) for name in encoders}
-            pipe = kind.from_pretrained(str(self.checkpoint.folder), local_files_only=True, **idle, **read)
+            pipe = kind.from_pretrained(str(self.checkpoint.folder), local_files_only=True, **idle, **read, **unsaid)
         except torch.OutOfMemoryError:
             raise
         except (*WRONG, ImportError) as error:
@@ -165,3 +192,25 @@ class Prompts:
         )  # fmt: skip
         self.checkpoint.check_whole(name, told)
         return encoder.eval()
+
+
+def reading_bytes(
+    checkpoint: Checkpoint, components: Iterable[str], dtype: torch.dtype, bits: int | None = None
+) -> int:
+    """Memory of the text encoders among components while they read, as the headers of their files have it.
+
+    Args:
+        bits: 8 where their linear layers are kept so.
+
+    Raises:
+        ScoreliftError: if a file of weights is damaged.
+    """
+    size, encoders = 0, [name for name in components if name.startswith("text_encoder")]
+    for file in (file for name in encoders for file in checkpoint.weights(name)):
+        for name, shape in tensor_shapes(file).items():
+            if bits and len(shape) == 2 and not any(word in name for word in TABLES):
+                size += prod(shape) + 4 * shape[0]  # and a scale for each row
+            else:
+                wide = dtype == torch.float16 and T5_WIDE in name
+                size += (4 if wide else dtype.itemsize) * prod(shape)
+    return size

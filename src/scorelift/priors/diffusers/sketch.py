@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ..known import check_installed
 from ..options import ModelOptions
-from .checkpoint import Checkpoint, tensor_shapes
+from .checkpoint import Checkpoint, side, vae_factor
 from .families import (
     ClassConditional,
     DiffusionThree,
@@ -19,21 +18,17 @@ from .families import (
     Family,
     PixArt,
     Unconditional,
-    vae_factor,
 )
 from .kinds import family_of
 from .latents import Latents
 from .multiview import build_multiview
 from .noise import read_noise
 from .prior import DiffusersPrior
-from .prompts import WITH_T5
+from .prompts import WITH_T5, reading_bytes
 from .resting import check_able, spared
 
-TABLES = ("embed", "shared", "relative_attention_bias")
-"""Parts of names of a text encoder's weights that are looked up, not multiplied."""
-
-T5_WIDE = ".DenseReluDense.wo."
-"Of T5's weights those that transformers keeps in fp32 where the others are in fp16."
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Of a GPU; by default it computes in fp16."""
 
 
 class Unread:
@@ -77,11 +72,11 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
     checkpoint = Checkpoint.open(folder)
     family = family_of(checkpoint)
     noise = read_noise(checkpoint)
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(options.precision, torch.float16)
+    dtype = PRECISIONS.get(options.precision, torch.float16)
 
     def build(component: str, precision: torch.dtype) -> Any:
         config = checkpoint.config(component)
-        with torch.device("meta"):
+        with checkpoint.explained(component), torch.device("meta"):
             if component == family.net and family.views > 1:
                 net = build_multiview(config)
             else:
@@ -95,9 +90,8 @@ def sketch_diffusers(folder: Path, options: ModelOptions | None = None, *, name:
         latents = None
         if checkpoint.names("vae"):
             vae = build("vae", torch.float32 if dtype == torch.float16 else dtype)
-            side = net.config.sample_size
             factor = vae_factor(checkpoint.config("vae"))
-            latents = Latents(vae, side if isinstance(side, int) else side[0], factor)
+            latents = Latents(vae, side(net.config, family.net), factor)
     finally:
         diffusers.utils.logging.set_verbosity(verbosity)
     if options.offload:
@@ -116,13 +110,7 @@ def text_bytes(folder: Path, options: ModelOptions | None = None) -> int:
     checkpoint, options = Checkpoint.open(folder), options or ModelOptions()
     if options.text_device == "cpu":
         return 0
-    encoders = [name for name in family_of(checkpoint).encoders if name.startswith("text_encoder")]
-    whole = options.precision == "fp32" or (checkpoint.kind in WITH_T5 and options.precision != "bf16")
-    each, size = 4 if whole else 2, 0
-    for file in (file for name in encoders if checkpoint.names(name) for file in checkpoint.weights(name)):
-        for name, shape in tensor_shapes(file).items():
-            if options.text_bits and len(shape) == 2 and not any(word in name for word in TABLES):
-                size += prod(shape) + 4 * shape[0]  # and a scale for each row
-            else:
-                size += (4 if options.precision != "bf16" and T5_WIDE in name else each) * prod(shape)
-    return size
+    dtype = PRECISIONS.get(options.precision, torch.float16)
+    dtype = torch.float32 if checkpoint.kind in WITH_T5 and dtype == torch.float16 else dtype
+    there = [name for name in family_of(checkpoint).encoders if checkpoint.names(name)]
+    return reading_bytes(checkpoint, there, dtype, options.text_bits)
