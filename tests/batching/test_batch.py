@@ -23,6 +23,7 @@ from scorelift.batching.page import index_html, strip
 from scorelift.batching.work import work
 from scorelift.cli import main
 from scorelift.core.pictures import write_png
+from scorelift.engine.interrupt import Terminated
 from scorelift.engine.run import Run
 from scorelift.evaluate import evidence
 from scorelift.priors.toybox import weights_path
@@ -221,6 +222,28 @@ def test_the_command_with_two_processes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*words[3:], "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+@needs_weights
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_that_others_stop_has_failed(tmp_path, here, monkeypatch, capsys, asked):
+    def stopped(prompt, **_):
+        if asked:
+            signal.raise_signal(signal.SIGTERM)  # to the batch as well
+        raise Terminated
+
+    monkeypatch.setattr("scorelift.engine.generate.generate", stopped)
+    (tmp_path / "p.txt").write_text("a red duck\n")
+    code = main(["batch", str(tmp_path / "p.txt"), "--out", str(tmp_path / "b"), "--device", "cpu"])
+    said, told = capsys.readouterr()
+    ((state, error),) = [(run["state"], run["error"]) for run in ledger(tmp_path / "b")]
+    if asked:
+        assert (code, state, error) == (143, "stopped", None)
+    else:
+        assert (code, state) == (1, "failed")
+        assert error == "the run was stopped, and not by this batch; what it had done is saved."
+        assert "(0 of 1 finished)" in said
+        assert f"line 1: a red duck, seed 0: {error}" in told
 
 
 @needs_weights

@@ -16,7 +16,7 @@ from ..engine.generate import check_asked
 from ..engine.interrupt import Interrupt
 from ..recipes import Recipe, find_recipe
 from .checks import check_orders, check_settings
-from .crews import Crew, hire
+from .crews import Crew, failed, hire
 from .ledger import Entry, write_ledger
 from .orders import Order, Settings, read_orders
 from .page import index_html
@@ -110,6 +110,8 @@ def _work_off(
                 told(entries[number], ended, len(entries))
             for number, outcome in crew.done():
                 entry = entries[number]
+                if outcome["state"] == "stopped" and not interrupt.asked:
+                    outcome = failed("the run was stopped, and not by this batch; what it had done is saved.")
                 entry.state, entry.seconds, entry.error = outcome["state"], outcome["seconds"], outcome["error"]
                 ended += entry.state != "stopped"
                 write_ledger(out, entries)

@@ -70,7 +70,7 @@ def _told(entry: Entry, ended: int, total: int) -> None:
 
 def _report(entries: list[Entry], out: Path, quiet: bool) -> None:
     """Say what came of a batch; if a run failed, the exit code is 1."""
-    failed = [entry for entry in entries if entry.state == "failed"]
+    failed = [entry for entry in entries if entry.state != "finished"]
     if not quiet:
         print(f"{out / 'index.html'}  ({len(entries) - len(failed)} of {len(entries)} finished)")
     if failed:
