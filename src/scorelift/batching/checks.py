@@ -10,8 +10,10 @@ from ..core.locks import is_empty
 from ..engine.job import check_size
 from ..engine.run import Run
 from ..priors.base import Prior
+from ..priors.pixels import PixelsPrior
 from ..priors.registry import SUFFIX, WITHIN, check_there, load_prior
 from ..recipes import Recipe
+from ..scenes import CanvasConfig
 from .orders import Complaint, Order, Settings
 
 
@@ -25,11 +27,12 @@ def check_settings(settings: Settings) -> None:
         check_seed(settings.seed)
 
 
-def check_orders(orders: Sequence[Order], complaints: Sequence[Complaint] = ()) -> None:
+def check_orders(orders: Sequence[Order], complaints: Sequence[Complaint] = (), *, ranked: bool = False) -> None:
     """Raise if anything is wrong with any run, with a line for each.
 
     Args:
         complaints: what is known to be wrong already.
+        ranked: whether the runs are to be ranked.
 
     Raises:
         ScoreliftError: with where each was asked for, and what is wrong.
@@ -44,6 +47,8 @@ def check_orders(orders: Sequence[Order], complaints: Sequence[Complaint] = ()) 
                 raise bad("out", expected="a folder of its own", got=f"{order.folder}, the folder of {other.where}",
                           remedy='Leave the line out, or give it another seed or "out".')  # fmt: skip
             _check(order, priors)
+            if ranked:
+                check_rankable(order.plan)
         except ScoreliftError as error:
             found.append(Complaint(order.where, str(error)))
     if found:
@@ -86,6 +91,16 @@ def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior
     if isinstance(found, ScoreliftError):
         raise found
     return found
+
+
+def check_rankable(plan: Recipe) -> None:
+    """Raise for a recipe whose runs no prior can rank."""
+    if isinstance(list(plan.stages().values())[-1].scene, CanvasConfig):
+        raise bad("rank", expected="a 3-D recipe", got=f"{plan.name}, which makes flat pictures",
+                  remedy="Leave out --rank.")  # fmt: skip
+    if plan.prior == PixelsPrior.name:
+        raise bad("rank", expected="a prior that knows pictures", got=plan.prior,
+                  remedy="Leave out --rank; `scorelift rank --prior` asks another.")  # fmt: skip
 
 
 def check_folder_of(order: Order) -> None:

@@ -38,6 +38,7 @@ def batch(
     device: str = "auto",
     workers: int | None = None,
     ray: str | None = None,
+    ranked: bool = False,
     told: Listener = lambda entry, ended, total: None,
 ) -> list[Entry]:
     """Turn many prompts into assets, each in its own folder of `out`; what is finished there already is left alone.
@@ -53,6 +54,7 @@ def batch(
         seeds: runs of each prompt.
         workers: runs at a time, each with its share of the cores, or a GPU; default 1; on a cluster all it has.
         ray: the address of a ray cluster to share the work with; "auto", "local".
+        ranked: whether they are to be ranked afterwards (`scorelift.rank`): recipes that cannot be are refused.
         told: is called when a run has begun or ended, with how many have ended, and of how many.
 
     Returns:
@@ -74,7 +76,7 @@ def batch(
     check_settings(settings)
     orders, complaints = read_orders(source, folder, settings)
     with alone(folder):
-        check_orders(orders, complaints)
+        check_orders(orders, complaints, ranked=ranked)
         entries = [Entry.of(order) for order in orders]
         crew = hire(workers=workers, ray=ray, device=device)
         try:
