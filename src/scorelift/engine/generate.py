@@ -15,7 +15,7 @@ from ..core.locks import alone
 from ..core.memory import memory_errors
 from ..core.team import Team
 from ..priors.registry import check_model, check_there, load_prior
-from ..recipes import OWN, Recipe, find_recipe, known_parts
+from ..recipes import OWN, Recipe, Stage, find_recipe, known_parts
 from ..scenes import MeshConfig
 from ..scenes.tetrahedra import check_grid
 from .guide import check_meshes, mesh_hashes
@@ -54,6 +54,13 @@ def check_asked(recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> 
         raise bad("preset", expected="None, for the recipe is given whole", got=preset)
     if not isinstance(prior, str | Path | None):
         raise bad("prior", expected="a name, a folder or a weights file", got=type(prior).__name__)
+
+
+def check_stage(stage: Stage) -> None:
+    """Raise for a mesh that cannot be used, or a lattice that memory does not hold."""
+    check_meshes(stage)
+    if isinstance(stage.scene, MeshConfig):
+        check_grid(stage.scene.resolution)
 
 
 def generate(
@@ -138,9 +145,7 @@ def _make(
         say(text)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
-        check_meshes(stage)  # told now if it cannot be used
-        if isinstance(stage.scene, MeshConfig):
-            check_grid(stage.scene.resolution)
+        check_stage(stage)  # told now if it cannot be used
         if stage.prior is not None:
             check_there(stage.prior)
         else:
