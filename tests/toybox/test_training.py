@@ -18,6 +18,7 @@ from scorelift.toybox.grammar import parse
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
 from scorelift.toybox.release import release, toybox_view_words
+from scorelift.toybox.retriever import train_retriever
 from scorelift.toybox.spec import is_held_out
 from scorelift.toybox.toys import KINDS
 from scorelift.toybox.train import (
@@ -304,6 +305,40 @@ def test_train_log_is_json_lines(folder, tmp_path):
     entry = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])
     assert entry["step"] == 50
     assert entry["stage"] == "text"
+
+
+def test_crops_are_refused(folder, tmp_path):
+    render_shard(tmp_path, 0, seed=5, pictures=2, crops=True)
+    crops, pictures = Pictures(tmp_path), Pictures(folder)
+    for train_it in (
+        lambda: Trainer(CONFIG, crops, tmp_path / "t", network=SMALL),
+        lambda: train_judge(crops, 1),
+        lambda: train_retriever(pictures, crops, 1),
+    ):
+        with pytest.raises(ScoreliftError, match="pictures: expected pictures of 64 x 64, got '96 x 96'"):
+            train_it()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("warmup_steps", 0), ("cooldown", 0.0), ("cooldown", 1.5), ("unconditional", 7.0), ("text_pictures", -5),
+        ("told", 9.0), ("unsaid", -0.1), ("noise_std", -1.0), ("base_noise_mean", float("nan")),
+    ],
+)  # fmt: skip
+def test_plans_that_make_no_sense(name, value):
+    with pytest.raises(ScoreliftError, match=f"{name.removeprefix('base_')}: expected"):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("command", ["train", "refiner"])
+@pytest.mark.parametrize(("option", "value"), [("steps", "0"), ("steps", "-3"), ("save-every", "0")])
+def test_no_steps_are_no_training(folder, tmp_path, capsys, command, option, value):
+    out = tmp_path / "prior"
+    words = ["--pictures", str(folder), "--out", str(out), f"--{option}", value]
+    assert main(["toybox", command, *words]) == 2
+    assert f"{option.replace('-', '_')}: expected" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_folder_in_which_a_training_runs_is_refused(folder, tmp_path, capsys):

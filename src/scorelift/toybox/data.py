@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.camera_samplers import OrbitSampler
-from ..core.errors import ScoreliftError
+from ..core.errors import ScoreliftError, bad
 from ..core.files import replacing, write_bytes
 from ..core.samplers import BackdropSampler, LightSampler
 from .crops import CROP, WHOLE, backdrop_crops, draw_windows
@@ -124,6 +124,14 @@ class Pictures:
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
+
+    def check_size(self, size: int) -> None:
+        """Raise unless all are of that size: `SIZE`, or `CROP`, the crops'."""
+        for layer in self.layers:
+            if (found := layer.shape[-1]) != size:
+                what, option = ("crops", " --crops") if size == CROP else ("pictures", "")
+                raise bad("pictures", expected=f"{what} of {size} x {size}", got=f"{found} x {found}",
+                          remedy=f"Trace them with `scorelift toybox render{option}`.")  # fmt: skip
 
     def draw(self, n: int, rng: random.Random, *, size: int | None = None, train: bool = True) -> Batch:
         """`n` random pictures, freshly coloured, captioned, half of them mirrored; `size` is theirs or a divisor."""

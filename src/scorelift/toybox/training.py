@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.config import from_json, to_json
-from ..core.errors import bad, check_positive
+from ..core.errors import bad, check_at_least, check_positive, check_range
 from ..core.files import load_state, save_state, write_json
 from ..core.team import Team
 from ..priors.text import Tokenizer
@@ -71,7 +71,12 @@ class Plan(ABC):
     def __post_init__(self) -> None:
         check_positive("ema_pictures", self.ema_pictures)
         check_positive("adam_share", self.adam_share)
+        check_at_least("warmup_steps", self.warmup_steps)
+        check_positive("cooldown", self.cooldown)
+        for name in ("cooldown", "unconditional"):
+            check_range(name, getattr(self, name), 0, 1)
         for stage in self.stages:
+            check_at_least(f"{stage.name}_pictures", stage.pictures, 0)
             check_positive(f"{stage.name}_batch", stage.batch)
             check_positive(f"{stage.name}_rate", stage.rate)
 
