@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scorelift.batching.checks import check_orders, check_settings
 from scorelift.batching.orders import Settings, read_orders
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.sds import SDS
+from scorelift.engine.generate import check_asked
 from scorelift.engine.run import Run
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe, with_fields
@@ -83,6 +85,17 @@ def test_lines_have_fields_of_their_own(tmp_path):
         usual,
     ]
     assert {order.plan.seed for order in orders} == {2}
+
+
+def test_numbers_of_numpy(tmp_path):
+    rows = [{"prompt": "a duck", "seed": np.int64(2), "steps": np.int32(5)}]
+    (order,), complaints = read(rows, tmp_path)
+    assert not complaints
+    assert type(order.plan.seed) is int
+    assert order.plan == replace(find_recipe("quick").with_steps(5), seed=2)
+    assert check_asked("quick", None, None, np.int64(3), np.int64(2)) == (3, 2)
+    with pytest.raises(ScoreliftError, match="seed: expected a whole number, got True"):
+        check_asked("quick", None, None, None, True)
 
 
 def test_a_list_does_as_well(tmp_path):

@@ -89,6 +89,13 @@ def test_what_is_refused(tmp_path, capsys, monkeypatch):
     assert "--colours.steps" in capsys.readouterr().out
 
 
+def test_a_recipe_by_its_name(tmp_path):
+    with pytest.raises(ScoreliftError, match=r"expected a mesh file that exists, got 'gone\.glb'"):
+        scorelift.paint("gone.glb", "a red car", recipe="paint", preset="large", prior="toybox", out=tmp_path / "r")
+    with pytest.raises(ScoreliftError, match="recipe: expected paint, got 'quick'"):
+        scorelift.paint("gone.glb", "a red car", recipe="quick")
+
+
 def test_its_memory_is_counted(box):
     (stage,) = plan(find_recipe("paint").of(str(box)), "a red car")
     assert stage.need(stage.ladder[0]).peak > 1e6

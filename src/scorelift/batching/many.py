@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from ..core.config import to_json
 from ..core.errors import check_at_least, check_choice
@@ -32,8 +32,8 @@ def batch(
     recipe: str | Recipe = "quick",
     preset: str | None = None,
     prior: str | Path | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
+    steps: SupportsIndex | None = None,
+    seed: SupportsIndex | None = None,
     seeds: int = 1,
     device: str = "auto",
     workers: int | None = None,
@@ -66,7 +66,7 @@ def batch(
         KeyboardInterrupt: after Ctrl-C, when all runs under way are saved; the same call continues them.
     """
     folder = Path(out)
-    check_asked(recipe, preset, prior, steps, seed)
+    steps, seed = check_asked(recipe, preset, prior, steps, seed)
     check_at_least("seeds", seeds)
     if workers is not None:
         check_at_least("workers", workers)

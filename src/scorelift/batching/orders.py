@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..core.errors import ScoreliftError, bad, check_prompt
+from ..core.errors import ScoreliftError, bad, check_prompt, whole
 from ..core.locks import LOCK
 from ..engine.run import slug
 from ..recipes import Recipe, find_recipe, with_fields
@@ -160,8 +160,8 @@ def _checked(asked: Any) -> dict[str, Any]:
         if not isinstance(asked.get(key), str | None):
             raise bad(key, expected="text", got=asked[key])
     for key in ("seed", "steps"):
-        if not isinstance(asked.get(key), int | None) or isinstance(asked.get(key), bool):
-            raise bad(key, expected="a whole number", got=asked[key])
+        if asked.get(key) is not None:
+            asked[key] = whole(key, asked[key])
     name = asked.get("out")
     if name is not None and not _within(name):
         raise bad("out", expected="the name of a folder within the batch's", got=name)
