@@ -277,6 +277,25 @@ def test_the_command_with_two_processes(tmp_path, monkeypatch, capsys):
 
 
 @needs_weights
+def test_the_traceback_of_what_nobody_foresaw_is_left(tmp_path, here, monkeypatch):
+    def broken(prompt, **_):
+        raise ZeroDivisionError("by zero")
+
+    batch = partial(scorelift.batch, ["a red duck"], out=tmp_path / "b", device="cpu", **FLAT)
+    with monkeypatch.context() as patch:
+        patch.setattr("scorelift.engine.generate.generate", broken)
+        assert batch()[0].error == "ZeroDivisionError: by zero"
+    (run,) = ledger(tmp_path / "b")
+    text = (tmp_path / "b" / run["traceback"]).read_text()
+    assert text.startswith("Traceback")
+    assert "in broken" in text
+    assert f'<a href="{run["traceback"]}">' in (tmp_path / "b" / "index.html").read_text()
+    assert batch()[0].state == "finished"
+    assert "traceback" not in ledger(tmp_path / "b")[0]
+    assert not list((tmp_path / "b").glob("*.error.txt"))
+
+
+@needs_weights
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_run_that_others_stop_has_failed(tmp_path, here, monkeypatch, capsys, asked):
     def stopped(prompt, **_):

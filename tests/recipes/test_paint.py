@@ -77,7 +77,9 @@ def test_what_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "note.txt").write_text("no mesh")
     for words, said in (
-        (["paint"], "mesh: expected a mesh to paint, then a prompt, got 'none'."),
+        (["paint"], "mesh: expected a mesh to paint, then a prompt, then options, got 'none'."),
+        (["paint", "--seed", "1", "car.glb", "a red car"], "then a prompt, then options, got '--seed'."),
+        (["paint", "car.glb", "a red car", "--recipe", "sjc"], "recipe: expected paint, got 'sjc'."),
         (["paint", "gone.glb", "a red car"], "scene.mesh: expected a mesh file that exists, got 'gone.glb'"),
         (["paint", "note.txt", "a red car"], "scene.mesh: expected a file of .glb"),
         (["generate", "a red car", "--recipe", "paint"], "mesh: expected a mesh to paint, got 'none'."),

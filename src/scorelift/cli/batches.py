@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import AvoidSubcommands, Positional
 
 from .options import FLAT, call
-from .runs import peek
+from .runs import peek, recipe_name
 
 if TYPE_CHECKING:
     from ..batching.ledger import Entry
@@ -20,7 +20,7 @@ def batch(argv: Sequence[str]) -> None:
     """Turn a file of prompts into assets, several at a time."""
     from ..recipes import find_recipe
 
-    default = find_recipe(peek(argv, "--recipe") or "quick", peek(argv, "--preset"))
+    default = find_recipe(recipe_name(argv), peek(argv, "--preset"))
 
     def command(
         file: Positional[Path], /, *, out: Path = Path("runs/batch"), recipe: str = "quick", preset: str | None = None,
