@@ -75,7 +75,19 @@ def test_shards_are_reproducible_and_kept(folder, tmp_path):
     path = render_shard(tmp_path, 0, seed=5, pictures=48)
     assert path.read_bytes() == (folder / path.name).read_bytes()
     before = path.stat().st_mtime_ns
-    assert render_shard(tmp_path, 0, seed=6, pictures=48).stat().st_mtime_ns == before
+    assert render_shard(tmp_path, 0, seed=5, pictures=48).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("other", [{"seed": 6}, {"train": False}, {"textureless": True}, {"crops": True}])
+def test_shards_of_other_settings_are_refused(folder, tmp_path, other):
+    shutil.copytree(folder, tmp_path / "p")
+    name = {"train": "held_out"}.get(*other, *other)
+    for index in (0, 7):  # be it there or not
+        with pytest.raises(ScoreliftError, match=f"{name}: expected .*, with which the shards in"):
+            render_shard(tmp_path / "p", index, **{"seed": 5, "pictures": 2, **other})
+    (tmp_path / "p" / "shards.json").unlink()  # as earlier versions left it
+    assert render_shard(tmp_path / "p", 0, **{"seed": 5, **other}).exists()
+    assert not (tmp_path / "p" / "shards.json").exists()
 
 
 def test_mirrored_pictures_come_with_mirrored_cameras(folder):
@@ -229,6 +241,28 @@ def test_another_network_is_not_resumed(folder, tmp_path):
     other = Trainer(CONFIG, Pictures(folder), tmp_path, network=dataclasses.replace(SMALL, text_layers=2))
     with pytest.raises(ScoreliftError, match="network"):
         other.resume()
+
+
+def test_another_plan_is_not_resumed(folder, tmp_path):
+    train(folder, tmp_path, 1)
+    before = (tmp_path / "train.json").read_text()
+    other = Trainer(dataclasses.replace(CONFIG, base_rate=0.5), Pictures(folder), tmp_path, network=SMALL)
+    with pytest.raises(ScoreliftError, match=r"base_rate: expected 0\.005, with which the training in .* got 0\.5"):
+        other.resume()
+    assert (tmp_path / "train.json").read_text() == before
+
+
+def test_weights_to_begin_with_are_not_read_again(folder, tmp_path, capsys):
+    trainer, _ = train(folder, tmp_path / "first", 1)
+    start, out = tmp_path / "start.safetensors", tmp_path / "more"
+    release(trainer.checkpoint, start)
+    words = ["--pictures", str(folder), "--out", str(out), "--from", str(start), "--steps", "1"]
+    sizes = [
+        f"--{name}-{what}={n}" for name in ("text", "base", "detail") for what, n in (("pictures", 4), ("batch", 2))
+    ]
+    for again in (False, True):
+        assert main(["toybox", "train", *words, *sizes]) == 0
+        assert ("is not begun with again" in capsys.readouterr().out) is again
 
 
 def test_released_weights_load_as_a_prior(folder, tmp_path):

@@ -42,6 +42,8 @@ def toybox_train(
         raise bad("fresh_unet", expected="weights to take the rest from (--from)", got="none")
     begin = load_toybox(start) if start else None
     trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin, fresh_unet=fresh_unet)
+    if start and trainer.checkpoint.exists():
+        print(f"{trainer.checkpoint} is continued; {start} is not begun with again")
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
 
 

@@ -151,9 +151,19 @@ class Training(ABC):
         """Of pictures, captions and noise that are drawn with the step's own generators."""
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one."""
+        """Continue from the folder's checkpoint, if there is one.
+
+        Raises:
+            ScoreliftError: if it is of another network, or was trained by another plan.
+        """
         if not self.checkpoint.exists():
             return False
+        path = self.out / "train.json"
+        begun = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for name, value in asdict(self.config).items():
+            if begun.get(name, value) != value:
+                raise bad(name, expected=f"{begun[name]}, with which the training in {self.out} was begun", got=value,
+                          remedy="Choose another --out.")  # fmt: skip
         state = load_state(self.checkpoint, self.device)
         if from_json(state["network"], (type(self.net.config), TrunkConfig)) != self.net.config:
             raise bad(
