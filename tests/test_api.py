@@ -27,6 +27,7 @@ def test_generate_returns_the_run(tmp_path, dense):
 
 
 def test_names_are_there():
+    assert set(dir(scorelift)) == set(scorelift.__all__)
     assert all(hasattr(scorelift, name) for name in scorelift.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = scorelift.nonsense

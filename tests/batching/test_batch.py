@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from scorelift.batching.ledger import Entry, write_ledger
 from scorelift.batching.page import index_html, strip
 from scorelift.batching.work import work
 from scorelift.cli import main
+from scorelift.core.errors import ScoreliftError
+from scorelift.core.files import write_json
 from scorelift.core.pictures import write_png
+from scorelift.engine.interrupt import Terminated
 from scorelift.engine.run import Run
 from scorelift.evaluate import evidence
 from scorelift.priors.toybox import weights_path
@@ -174,8 +178,20 @@ def test_bad_input(tmp_path, monkeypatch, capsys, words, part):
     assert {p.name for p in tmp_path.iterdir()} == {"p.txt", "bad.txt"}
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Runs are finished when they are begun, or fail then."""
+
+    def generate(prompt, *, out, recipe, **_):
+        if "empty" in out:
+            raise ScoreliftError("it is empty.")
+        write_json(Run.create(Path(out), prompt, recipe).path / "metrics.json", {"seconds": 1.0})
+
+    monkeypatch.setattr("scorelift.engine.generate.generate", generate)
+
+
 @needs_weights
-def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, monkeypatch):
+def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, at_once, monkeypatch):
     (tmp_path / "p.txt").write_text("a red duck\na blue duck\n")
     asked = []
 
@@ -184,7 +200,7 @@ def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, monkeypatch):
         return [{"run": run, "nats": 10.0 - i} for i, run in enumerate(reversed(runs))]
 
     monkeypatch.setattr(evidence, "rank", ranked)
-    words = ["batch", str(tmp_path / "p.txt"), "--recipe", "canvas", "--steps", "1", "--device", "cpu", "--quiet"]
+    words = ["batch", str(tmp_path / "p.txt"), "--device", "cpu", "--quiet"]
     assert main([*words, "--out", str(tmp_path / "one"), "--rank"]) == 0
     assert asked == []  # nothing to choose from
     assert main([*words, "--out", str(tmp_path / "two"), "--seeds", "2", "--rank"]) == 0
@@ -192,6 +208,43 @@ def test_the_best_of_each_prompts_seeds_is_marked(tmp_path, here, monkeypatch):
     found = [(row["seed"], row["nats"], row["best"]) for row in ledger(tmp_path / "two")]
     assert found == [(0, 9.0, False), (1, 10.0, True)] * 2
     assert (tmp_path / "two" / "index.html").read_text().count("10.0 nats, <b>best</b>") == 2
+
+
+@needs_weights
+def test_what_cannot_be_ranked_is_told_at_the_end(tmp_path, here, at_once, monkeypatch, capsys):
+    rows = [{"prompt": "a red duck", "out": "a"}, {"prompt": "a blue duck", "out": "b"}, EMPTY]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def ranked(runs, **_):
+        if "a-0" in runs[0]:
+            raise ScoreliftError("run: its checkpoint is gone.")
+        return [{"run": run, "nats": 3.0} for run in runs]
+
+    monkeypatch.setattr(evidence, "rank", ranked)
+    out = tmp_path / "out"
+    assert (
+        main(["batch", str(tmp_path / "p.jsonl"), "--out", str(out), "--device", "cpu", "--seeds", "2", "--rank"]) == 1
+    )
+    said, told = capsys.readouterr()
+    assert "(4 of 6 finished)" in said
+    assert "line 3: a red duck, seed 0, in empty-0: it is empty." in told
+    assert "scorelift: not ranked: a red duck: run: its checkpoint is gone." in told
+    assert [row.get("nats") for row in ledger(out)] == [None, None, 3.0, 3.0, None, None]
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--recipe", "canvas"], "a 3-D recipe, got 'canvas, which"),
+        (["--recipe", "dreamfields"], "pictures, got 'pixels'"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused_at_once(tmp_path, here, capsys, words, part):
+    (tmp_path / "p.txt").write_text("a red duck\n")
+    assert main(["batch", str(tmp_path / "p.txt"), "--out", str(tmp_path / "b"), *words, "--rank"]) == 2
+    assert part in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 @needs_weights
@@ -221,6 +274,47 @@ def test_the_command_with_two_processes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*words[3:], "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+@needs_weights
+def test_the_traceback_of_what_nobody_foresaw_is_left(tmp_path, here, monkeypatch):
+    def broken(prompt, **_):
+        raise ZeroDivisionError("by zero")
+
+    batch = partial(scorelift.batch, ["a red duck"], out=tmp_path / "b", device="cpu", **FLAT)
+    with monkeypatch.context() as patch:
+        patch.setattr("scorelift.engine.generate.generate", broken)
+        assert batch()[0].error == "ZeroDivisionError: by zero"
+    (run,) = ledger(tmp_path / "b")
+    text = (tmp_path / "b" / run["traceback"]).read_text()
+    assert text.startswith("Traceback")
+    assert "in broken" in text
+    assert f'<a href="{run["traceback"]}">' in (tmp_path / "b" / "index.html").read_text()
+    assert batch()[0].state == "finished"
+    assert "traceback" not in ledger(tmp_path / "b")[0]
+    assert not list((tmp_path / "b").glob("*.error.txt"))
+
+
+@needs_weights
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_that_others_stop_has_failed(tmp_path, here, monkeypatch, capsys, asked):
+    def stopped(prompt, **_):
+        if asked:
+            signal.raise_signal(signal.SIGTERM)  # to the batch as well
+        raise Terminated
+
+    monkeypatch.setattr("scorelift.engine.generate.generate", stopped)
+    (tmp_path / "p.txt").write_text("a red duck\n")
+    code = main(["batch", str(tmp_path / "p.txt"), "--out", str(tmp_path / "b"), "--device", "cpu"])
+    said, told = capsys.readouterr()
+    ((state, error),) = [(run["state"], run["error"]) for run in ledger(tmp_path / "b")]
+    if asked:
+        assert (code, state, error) == (143, "stopped", None)
+    else:
+        assert (code, state) == (1, "failed")
+        assert error == "the run was stopped, and not by this batch; what it had done is saved."
+        assert "(0 of 1 finished)" in said
+        assert f"line 1: a red duck, seed 0: {error}" in told
 
 
 @needs_weights

@@ -16,7 +16,7 @@ from scorelift.core.config import to_json
 from scorelift.core.errors import ScoreliftError
 from scorelift.recipes import find_recipe
 
-BAD = {"prompt": " ", "recipe": to_json(find_recipe("canvas")), "device": "cpu"}
+BAD = {"prompt": " ", "out": "r", "recipe": to_json(find_recipe("canvas")), "device": "cpu"}
 
 
 def ended(crew, seconds=60):
@@ -26,6 +26,11 @@ def ended(crew, seconds=60):
             return found
         time.sleep(0.02)
     raise AssertionError("nothing ended")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def test_work_tells_what_came_of_it(monkeypatch):

@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scorelift.batching.checks import check_orders, check_settings
 from scorelift.batching.orders import Settings, read_orders
 from scorelift.core.errors import ScoreliftError
 from scorelift.distill.sds import SDS
+from scorelift.engine.generate import check_asked
 from scorelift.engine.run import Run
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe, with_fields
@@ -85,6 +87,17 @@ def test_lines_have_fields_of_their_own(tmp_path):
     assert {order.plan.seed for order in orders} == {2}
 
 
+def test_numbers_of_numpy(tmp_path):
+    rows = [{"prompt": "a duck", "seed": np.int64(2), "steps": np.int32(5)}]
+    (order,), complaints = read(rows, tmp_path)
+    assert not complaints
+    assert type(order.plan.seed) is int
+    assert order.plan == replace(find_recipe("quick").with_steps(5), seed=2)
+    assert check_asked("quick", None, None, np.int64(3), np.int64(2)) == (3, 2)
+    with pytest.raises(ScoreliftError, match="seed: expected a whole number, got True"):
+        check_asked("quick", None, None, None, True)
+
+
 def test_a_list_does_as_well(tmp_path):
     orders, _ = read(["a red duck", {"prompt": "a pig", "seed": 2}], tmp_path)
     assert [(o.where, o.prompt, o.plan.seed) for o in orders] == [("item 1", "a red duck", 0), ("item 2", "a pig", 2)]
@@ -105,6 +118,11 @@ def test_a_list_does_as_well(tmp_path):
         ('{"prompt": "a duck", "recipe": "slow"}', "recipe: expected one of"),
         ('{"prompt": "a duck", "preset": "huge"}', "preset: expected one of"),
         ('{"prompt": "a duck", "out": "../x"}', "within the batch's"),
+        ('{"prompt": "a duck", "out": "Batch.json"}', "the batch's own files"),
+        ('{"prompt": "a duck", "out": "in-use.json/x"}', "the batch's own files"),
+        ('{"prompt": "a duck", "seed": ' + "9" * 5000 + "}", "a JSON object"),
+        ('{"prompt": "a duck", "x": ' + "[" * 100_000 + "}", "a JSON object"),
+        ('{"prompt": "a duck", "shape.steps": ' + "[" * 900 + "]" * 900 + "}", "recursion"),
         ('{"prompt": "a duck", "shape.stepps": 3}', "Did you mean 'shape.steps'?"),
         ('{"prompt": "a duck", "shape.steps": "many"}', "Stage.steps: expected int"),
         ('{"prompt": "a duck", "shape.distiller": 3}', "Stage.distiller: expected"),
@@ -154,6 +172,43 @@ def test_every_prompt_that_cannot_be_run_is_listed(tmp_path):
     assert "the folder of line 2" in lines[1]
     assert "wyvern" in lines[3]
     assert not (tmp_path / "out").exists()
+
+
+@needs_weights
+def test_folders_within_each_other_are_refused(tmp_path):
+    rows = [{"prompt": "a red duck", "out": out} for out in ("a/b", "a", "ab", "c", "c/d/e")]
+    orders, _ = read(rows, tmp_path)
+    with pytest.raises(ScoreliftError) as told:
+        check_orders(orders)
+    _, *lines = str(told.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["item 1", "item 5"]
+    assert "within that of item 2" in lines[0]
+
+
+@needs_weights
+def test_what_a_run_would_refuse_is_told_before(tmp_path):
+    rows = [
+        {"prompt": "a red duck", "recipe": "paint", "colours.scene.mesh": "nope.glb", "out": "a"},
+        {"prompt": "a red pig", "recipe": "paint", "colours.scene.mesh": "nope.glb", "out": "b"},
+        {"prompt": "a red duck", "model.precision": "bf16", "out": "c"},
+        {"prompt": "a red duck", "surface.scene.resolution": 100_000, "out": "d"},
+    ]
+    orders, complaints = read(rows, tmp_path)
+    assert not complaints
+    with pytest.raises(ScoreliftError) as told:
+        check_orders(orders)
+    _, *lines = str(told.value).splitlines()
+    parts = ("scene.mesh: expected a mesh file that exists",) * 2 + ("model: expected no such", "resolution: expected")
+    assert all(part in line for line, part in zip(lines, parts, strict=True))
+
+
+def test_lines_end_where_json_says_so(tmp_path):
+    said = ["a duck\u2028red", "a cat\x85red"]
+    path = tmp_path / "p.jsonl"
+    path.write_bytes("\r\n".join(json.dumps({"prompt": p}, ensure_ascii=False) for p in said).encode())
+    orders, complaints = read(path, tmp_path)
+    assert not complaints
+    assert [(order.where, order.prompt) for order in orders] == [("line 1", said[0]), ("line 2", said[1])]
 
 
 @needs_weights

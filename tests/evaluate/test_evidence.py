@@ -101,6 +101,15 @@ def test_runs_in_their_order(pair, tmp_path, capsys):
     assert said.index(rows[0]["run"]) < said.index(rows[1]["run"])
 
 
+def test_a_single_run(pair):
+    settings = Evidence(views=1, levels=1)
+    ((one,), (same,)) = rank(pair[0], settings), rank(Run.open(pair[0]), settings)
+    assert one["run"] == pair[0]
+    assert one == same
+    with pytest.raises(ScoreliftError, match="runs: expected different runs"):
+        rank([pair[0], pair[0] + "/."], settings)
+
+
 def test_what_cannot_be_ranked(pair, tmp_path, capsys):
     assert main(["rank"]) == main(["rank", str(tmp_path)]) == main(["rank", pair[0], "--prior", "imagen"]) == 2
     told = capsys.readouterr().err.splitlines()

@@ -61,6 +61,7 @@ def test_the_command_makes_the_page_and_tallies_it(tmp_path, capsys):
         None, "", "[", "3", "[]", "[3]", '{"left_run": "A"}', '[{"left_run": "A", "right_run": "B"}]',
         '[{"left_run": "A", "right_run": "B", "answers": {"taste": "left"}}]',
         '[{"left_run": "A", "right_run": "B", "answers": {"realism": "up"}}]',
+        '[{"left_run": "A", "right_run": "B", "answers": {}}]',
     ],
 )  # fmt: skip
 def test_answers_that_are_none(tmp_path, capsys, content):

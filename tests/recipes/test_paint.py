@@ -77,7 +77,9 @@ def test_what_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "note.txt").write_text("no mesh")
     for words, said in (
-        (["paint"], "mesh: expected a mesh to paint, then a prompt, got 'none'."),
+        (["paint"], "mesh: expected a mesh to paint, then a prompt, then options, got 'none'."),
+        (["paint", "--seed", "1", "car.glb", "a red car"], "then a prompt, then options, got '--seed'."),
+        (["paint", "car.glb", "a red car", "--recipe", "sjc"], "recipe: expected paint, got 'sjc'."),
         (["paint", "gone.glb", "a red car"], "scene.mesh: expected a mesh file that exists, got 'gone.glb'"),
         (["paint", "note.txt", "a red car"], "scene.mesh: expected a file of .glb"),
         (["generate", "a red car", "--recipe", "paint"], "mesh: expected a mesh to paint, got 'none'."),
@@ -87,6 +89,13 @@ def test_what_is_refused(tmp_path, capsys, monkeypatch):
         assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
     assert main(["paint", "--help"]) == 0
     assert "--colours.steps" in capsys.readouterr().out
+
+
+def test_a_recipe_by_its_name(tmp_path):
+    with pytest.raises(ScoreliftError, match=r"expected a mesh file that exists, got 'gone\.glb'"):
+        scorelift.paint("gone.glb", "a red car", recipe="paint", preset="large", prior="toybox", out=tmp_path / "r")
+    with pytest.raises(ScoreliftError, match="recipe: expected paint, got 'quick'"):
+        scorelift.paint("gone.glb", "a red car", recipe="quick")
 
 
 def test_its_memory_is_counted(box):

@@ -1,3 +1,4 @@
+import asyncio
 import builtins
 import importlib.util
 import socket
@@ -119,6 +120,38 @@ def test_a_visitor_of_the_real_server(finished_box):
         assert not studio.visitors  # it has left
     finally:
         studio.close()
+
+
+def test_pages_of_other_servers_see_nothing(finished_box):
+    viser = pytest.importorskip("viser")
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    port = free_port()
+    studio = Studio(finished_box.path, port=port)
+    try:
+        address, asked = f"ws://127.0.0.1:{port}", {"subprotocols": [f"viser-v{viser.__version__}"], "max_size": None}
+        with connect(address, origin="https://example.com", **asked) as browser, pytest.raises(ConnectionClosed) as end:
+            browser.recv(timeout=30)
+        assert end.value.rcvd.code == 1008
+        with connect(address, origin=f"http://127.0.0.1:{port}", **asked) as browser:
+            assert browser.recv(timeout=30)
+    finally:
+        studio.close()
+
+
+def test_nobody_gets_a_public_address(finished_box, monkeypatch):
+    viser = pytest.importorskip("viser")
+    asked = []
+    monkeypatch.setattr(viser.ViserServer, "request_share_url", lambda server: asked.append(server))
+    studio = Studio(finished_box.path, port=free_port())
+    try:
+        message = viser._messages.ShareUrlRequest()
+        asyncio.run(studio.server._websock_server._handle_incoming_message(0, message))
+        studio.server._thread_executor.submit(lambda: None).result()
+    finally:
+        studio.close()
+    assert not asked
 
 
 def test_it_ends_with_ctrl_c(finished_box, monkeypatch, capsys):

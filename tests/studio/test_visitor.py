@@ -91,6 +91,40 @@ def test_what_cannot_be_read_is_told(tmp_path, browser):
     assert browser.pictures[-1].std() == 0
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), PermissionError(13, "no entry"), ZeroDivisionError("by 0")])
+def test_whatever_goes_wrong_is_told_and_the_next_picture_comes(finished_box, browser, monkeypatch, error):
+    def broken(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scorelift.studio.visitor.frame", broken)
+        visitor = visit(finished_box, browser)
+    assert browser.pictures[-1].std() == 0
+    assert type(error).__name__ in visitor.text.content
+    visitor.paint(48, True)
+    assert browser.pictures[-1].std() > 5
+    assert "finished" in visitor.text.content
+
+
+def test_a_truncated_mesh_is_told(tmp_path, browser):
+    run = begin(tmp_path / "r")
+    finish(run)
+    path = run.path / "asset.glb"
+    path.write_bytes(path.read_bytes()[:300])
+    visitor = visit(run, browser, "mesh")
+    visitor.shown.set("normals")
+    visitor.paint(48, True)
+    assert "Error" in visitor.text.content
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [(0.0, (48, 2, 3)), (math.inf, (48, 48, 3)), (math.nan, (48, 48, 3))])
+def test_collapsed_windows(finished_box, browser, aspect, shape):
+    browser.camera.aspect = aspect
+    visitor = visit(finished_box, browser)
+    assert browser.pictures[-1].shape == shape
+    assert "finished" in visitor.text.content
+
+
 def test_the_one_before_a_damaged_checkpoint_is_shown(tmp_path, browser):
     run = begin(tmp_path / "r")
     for step in (10, 20):

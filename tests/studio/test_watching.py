@@ -41,6 +41,20 @@ def test_a_run_that_vanishes_is_told(tmp_path):
     assert "made by `scorelift generate`" in watch.news.told(watch.news.pick(NEWEST))
 
 
+def test_a_folder_that_cannot_be_read_for_a_while_is_told(tmp_path, monkeypatch):
+    watch = Watch(begin(tmp_path / "r").path)
+
+    def broken(path):
+        raise PermissionError(13, "no entry")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scorelift.studio.watching.look", broken)
+        assert watch.again()
+    assert "no entry" in watch.news.trouble
+    assert watch.again()
+    assert not watch.news.trouble
+
+
 def test_what_is_no_run_of_three_dimensions_is_refused(tmp_path):
     with pytest.raises(ScoreliftError, match="a folder made by"):
         Watch(tmp_path)

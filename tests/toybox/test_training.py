@@ -18,6 +18,7 @@ from scorelift.toybox.grammar import parse
 from scorelift.toybox.judge import HEADS, Judge, judge_loss, judge_pictures, labels, load_judge, save_judge, train_judge
 from scorelift.toybox.muon import orthogonalize
 from scorelift.toybox.release import release, toybox_view_words
+from scorelift.toybox.retriever import train_retriever
 from scorelift.toybox.spec import is_held_out
 from scorelift.toybox.toys import KINDS
 from scorelift.toybox.train import (
@@ -74,7 +75,19 @@ def test_shards_are_reproducible_and_kept(folder, tmp_path):
     path = render_shard(tmp_path, 0, seed=5, pictures=48)
     assert path.read_bytes() == (folder / path.name).read_bytes()
     before = path.stat().st_mtime_ns
-    assert render_shard(tmp_path, 0, seed=6, pictures=48).stat().st_mtime_ns == before
+    assert render_shard(tmp_path, 0, seed=5, pictures=48).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("other", [{"seed": 6}, {"train": False}, {"textureless": True}, {"crops": True}])
+def test_shards_of_other_settings_are_refused(folder, tmp_path, other):
+    shutil.copytree(folder, tmp_path / "p")
+    name = {"train": "held_out"}.get(*other, *other)
+    for index in (0, 7):  # be it there or not
+        with pytest.raises(ScoreliftError, match=f"{name}: expected .*, with which the shards in"):
+            render_shard(tmp_path / "p", index, **{"seed": 5, "pictures": 2, **other})
+    (tmp_path / "p" / "shards.json").unlink()  # as earlier versions left it
+    assert render_shard(tmp_path / "p", 0, **{"seed": 5, **other}).exists()
+    assert not (tmp_path / "p" / "shards.json").exists()
 
 
 def test_mirrored_pictures_come_with_mirrored_cameras(folder):
@@ -230,6 +243,28 @@ def test_another_network_is_not_resumed(folder, tmp_path):
         other.resume()
 
 
+def test_another_plan_is_not_resumed(folder, tmp_path):
+    train(folder, tmp_path, 1)
+    before = (tmp_path / "train.json").read_text()
+    other = Trainer(dataclasses.replace(CONFIG, base_rate=0.5), Pictures(folder), tmp_path, network=SMALL)
+    with pytest.raises(ScoreliftError, match=r"base_rate: expected 0\.005, with which the training in .* got 0\.5"):
+        other.resume()
+    assert (tmp_path / "train.json").read_text() == before
+
+
+def test_weights_to_begin_with_are_not_read_again(folder, tmp_path, capsys):
+    trainer, _ = train(folder, tmp_path / "first", 1)
+    start, out = tmp_path / "start.safetensors", tmp_path / "more"
+    release(trainer.checkpoint, start)
+    words = ["--pictures", str(folder), "--out", str(out), "--from", str(start), "--steps", "1"]
+    sizes = [
+        f"--{name}-{what}={n}" for name in ("text", "base", "detail") for what, n in (("pictures", 4), ("batch", 2))
+    ]
+    for again in (False, True):
+        assert main(["toybox", "train", *words, *sizes]) == 0
+        assert ("is not begun with again" in capsys.readouterr().out) is again
+
+
 def test_released_weights_load_as_a_prior(folder, tmp_path):
     trainer, _ = train(folder, tmp_path, 2)
     size = release(trainer.checkpoint, tmp_path / "w.safetensors", {"pictures": 16})
@@ -304,6 +339,40 @@ def test_train_log_is_json_lines(folder, tmp_path):
     entry = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])
     assert entry["step"] == 50
     assert entry["stage"] == "text"
+
+
+def test_crops_are_refused(folder, tmp_path):
+    render_shard(tmp_path, 0, seed=5, pictures=2, crops=True)
+    crops, pictures = Pictures(tmp_path), Pictures(folder)
+    for train_it in (
+        lambda: Trainer(CONFIG, crops, tmp_path / "t", network=SMALL),
+        lambda: train_judge(crops, 1),
+        lambda: train_retriever(pictures, crops, 1),
+    ):
+        with pytest.raises(ScoreliftError, match="pictures: expected pictures of 64 x 64, got '96 x 96'"):
+            train_it()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("warmup_steps", 0), ("cooldown", 0.0), ("cooldown", 1.5), ("unconditional", 7.0), ("text_pictures", -5),
+        ("told", 9.0), ("unsaid", -0.1), ("noise_std", -1.0), ("base_noise_mean", float("nan")),
+    ],
+)  # fmt: skip
+def test_plans_that_make_no_sense(name, value):
+    with pytest.raises(ScoreliftError, match=f"{name.removeprefix('base_')}: expected"):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("command", ["train", "refiner"])
+@pytest.mark.parametrize(("option", "value"), [("steps", "0"), ("steps", "-3"), ("save-every", "0")])
+def test_no_steps_are_no_training(folder, tmp_path, capsys, command, option, value):
+    out = tmp_path / "prior"
+    words = ["--pictures", str(folder), "--out", str(out), f"--{option}", value]
+    assert main(["toybox", command, *words]) == 2
+    assert f"{option.replace('-', '_')}: expected" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_folder_in_which_a_training_runs_is_refused(folder, tmp_path, capsys):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError, bad, check_seed
 from ..core.locks import is_empty
+from ..engine.generate import check_stage
 from ..engine.job import check_size
 from ..engine.run import Run
 from ..priors.base import Prior
-from ..priors.registry import SUFFIX, WITHIN, check_there, load_prior
+from ..priors.pixels import PixelsPrior
+from ..priors.registry import SUFFIX, WITHIN, check_model, check_there, load_prior
 from ..recipes import Recipe
+from ..scenes import CanvasConfig
 from .orders import Complaint, Order, Settings
 
 
@@ -25,25 +31,27 @@ def check_settings(settings: Settings) -> None:
         check_seed(settings.seed)
 
 
-def check_orders(orders: Sequence[Order], complaints: Sequence[Complaint] = ()) -> None:
+def check_orders(orders: Sequence[Order], complaints: Sequence[Complaint] = (), *, ranked: bool = False) -> None:
     """Raise if anything is wrong with any run, with a line for each.
 
     Args:
         complaints: what is known to be wrong already.
+        ranked: whether the runs are to be ranked.
 
     Raises:
         ScoreliftError: with where each was asked for, and what is wrong.
     """
-    priors: dict[str, Prior | ScoreliftError | None] = {}
+    known: dict[str, Any] = {}
     found = list(complaints)
-    owner: dict[str, Order] = {}
+    owner: dict[Path, Order] = {}
+    for order in orders:
+        owner.setdefault(order.folder, order)
     for order in orders:
         try:
-            other = owner.setdefault(str(order.folder), order)
-            if other is not order:
-                raise bad("out", expected="a folder of its own", got=f"{order.folder}, the folder of {other.where}",
-                          remedy='Leave the line out, or give it another seed or "out".')  # fmt: skip
-            _check(order, priors)
+            _check_own(order, owner)
+            _check(order, known)
+            if ranked:
+                check_rankable(order.plan)
         except ScoreliftError as error:
             found.append(Complaint(order.where, str(error)))
     if found:
@@ -55,13 +63,25 @@ def _place(complaint: Complaint) -> int:
     return int(complaint.where.split()[-1])
 
 
-def _check(order: Order, priors: dict[str, Prior | ScoreliftError | None]) -> None:
+def _check_own(order: Order, owner: dict[Path, Order]) -> None:
+    """Raise if a run's folder is another's as well, or within another's."""
+    place, other = "the folder of", owner[order.folder]
+    if other is order:
+        place, other = "within that of", next((owner[path] for path in order.folder.parents if path in owner), order)
+    if other is not order:
+        raise bad("out", expected="a folder of its own", got=f"{order.folder}, {place} {other.where}",
+                  remedy='Leave the line out, or give it another seed or "out".')  # fmt: skip
+
+
+def _check(order: Order, known: dict[str, Any]) -> None:
     plan = order.plan
-    prior = _prior(plan.prior, priors)
+    check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
+    prior = _prior(plan.prior, known)
     if prior is not None:
         prior.check_prompt(order.prompt)
     for stage in plan.stages().values():
-        other = None if stage.prior is None else _prior(stage.prior, priors)
+        _once(known, repr((stage.scene, stage.guide)), partial(check_stage, stage))
+        other = None if stage.prior is None else _prior(stage.prior, known)
         if other is not None:
             other.check_prompt(order.prompt)
         elif prior is not None and stage.prior is None:
@@ -69,23 +89,40 @@ def _check(order: Order, priors: dict[str, Prior | ScoreliftError | None]) -> No
     check_folder_of(order)
 
 
-def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior | None:
+def _once(known: dict[str, Any], key: str, check: Callable[[], Any]) -> Any:
+    """What a check gives or complains of, which is asked once a batch."""
+    if key not in known:
+        try:
+            known[key] = check()
+        except ScoreliftError as error:
+            known[key] = error
+    if isinstance(known[key], ScoreliftError):
+        raise known[key]
+    return known[key]
+
+
+def _prior(name: str, known: dict[str, Any]) -> Prior | None:
     """A small prior, that can be asked about prompts; None for a large one, of which only its being there is checked.
 
     Raises:
         ScoreliftError: if it is unknown, damaged or not on this machine.
     """
-    if name not in priors:
-        try:
-            check_there(name)
-            small = name in WITHIN or name.endswith(SUFFIX)
-            priors[name] = load_prior(name) if small else None
-        except ScoreliftError as error:
-            priors[name] = error
-    found = priors[name]
-    if isinstance(found, ScoreliftError):
-        raise found
-    return found
+
+    def found() -> Prior | None:
+        check_there(name)
+        return load_prior(name) if name in WITHIN or name.endswith(SUFFIX) else None
+
+    return _once(known, f"prior {name}", found)
+
+
+def check_rankable(plan: Recipe) -> None:
+    """Raise for a recipe whose runs no prior can rank."""
+    if isinstance(list(plan.stages().values())[-1].scene, CanvasConfig):
+        raise bad("rank", expected="a 3-D recipe", got=f"{plan.name}, which makes flat pictures",
+                  remedy="Leave out --rank.")  # fmt: skip
+    if plan.prior == PixelsPrior.name:
+        raise bad("rank", expected="a prior that knows pictures", got=plan.prior,
+                  remedy="Leave out --rank; `scorelift rank --prior` asks another.")  # fmt: skip
 
 
 def check_folder_of(order: Order) -> None:

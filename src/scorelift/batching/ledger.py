@@ -12,6 +12,7 @@ from ..core.files import write_json
 from ..engine.run import Run, slug
 from ..version import __version__
 from .orders import Order
+from .work import trace_of
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
 
@@ -58,6 +59,7 @@ def write_ledger(out: Path, entries: Sequence[Entry]) -> None:
         {
             "prompt": entry.prompt, "seed": entry.seed, "folder": relative(entry.folder, out), "state": entry.state,
             "seconds": entry.seconds, "error": entry.error,
+            **({"traceback": relative(trace, out)} if (trace := trace_of(entry.folder)).exists() else {}),
             **({} if entry.nats is None else {"nats": entry.nats, "best": entry.best}),
         }
         for entry in entries

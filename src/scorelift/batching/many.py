@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from ..core.config import to_json
 from ..core.errors import check_at_least, check_choice
@@ -16,7 +16,7 @@ from ..engine.generate import check_asked
 from ..engine.interrupt import Interrupt
 from ..recipes import Recipe, find_recipe
 from .checks import check_orders, check_settings
-from .crews import Crew, hire
+from .crews import Crew, failed, hire
 from .ledger import Entry, write_ledger
 from .orders import Order, Settings, read_orders
 from .page import index_html
@@ -32,12 +32,13 @@ def batch(
     recipe: str | Recipe = "quick",
     preset: str | None = None,
     prior: str | Path | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
+    steps: SupportsIndex | None = None,
+    seed: SupportsIndex | None = None,
     seeds: int = 1,
     device: str = "auto",
     workers: int | None = None,
     ray: str | None = None,
+    ranked: bool = False,
     told: Listener = lambda entry, ended, total: None,
 ) -> list[Entry]:
     """Turn many prompts into assets, each in its own folder of `out`; what is finished there already is left alone.
@@ -53,6 +54,7 @@ def batch(
         seeds: runs of each prompt.
         workers: runs at a time, each with its share of the cores, or a GPU; default 1; on a cluster all it has.
         ray: the address of a ray cluster to share the work with; "auto", "local".
+        ranked: whether they are to be ranked afterwards (`scorelift.rank`): recipes that cannot be are refused.
         told: is called when a run has begun or ended, with how many have ended, and of how many.
 
     Returns:
@@ -64,7 +66,7 @@ def batch(
         KeyboardInterrupt: after Ctrl-C, when all runs under way are saved; the same call continues them.
     """
     folder = Path(out)
-    check_asked(recipe, preset, prior, steps, seed)
+    steps, seed = check_asked(recipe, preset, prior, steps, seed)
     check_at_least("seeds", seeds)
     if workers is not None:
         check_at_least("workers", workers)
@@ -74,7 +76,7 @@ def batch(
     check_settings(settings)
     orders, complaints = read_orders(source, folder, settings)
     with alone(folder):
-        check_orders(orders, complaints)
+        check_orders(orders, complaints, ranked=ranked)
         entries = [Entry.of(order) for order in orders]
         crew = hire(workers=workers, ray=ray, device=device)
         try:
@@ -110,6 +112,8 @@ def _work_off(
                 told(entries[number], ended, len(entries))
             for number, outcome in crew.done():
                 entry = entries[number]
+                if outcome["state"] == "stopped" and not interrupt.asked:
+                    outcome = failed("the run was stopped, and not by this batch; what it had done is saved.")
                 entry.state, entry.seconds, entry.error = outcome["state"], outcome["seconds"], outcome["error"]
                 ended += entry.state != "stopped"
                 write_ledger(out, entries)

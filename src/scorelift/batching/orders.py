@@ -10,11 +10,14 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from ..core.errors import ScoreliftError, bad, check_prompt
+from ..core.errors import ScoreliftError, bad, check_prompt, whole
+from ..core.locks import LOCK
 from ..engine.run import slug
 from ..recipes import Recipe, find_recipe, with_fields
 
 KEYS = ("prompt", "seed", "recipe", "preset", "prior", "steps", "until", "out")
+OURS = ("batch.json", "index.html", LOCK)
+"What a batch itself writes into its folder."
 _TEXT = ("recipe", "preset", "prior", "until", "out")
 
 
@@ -75,7 +78,7 @@ def read_orders(
     for where, item in items:
         try:
             orders += _orders(where, item, out, settings)
-        except ScoreliftError as error:
+        except (ScoreliftError, RecursionError) as error:  # the latter of values nested without end
             complaints.append(Complaint(where, str(error)))
     return orders, complaints
 
@@ -86,7 +89,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise bad("file", expected="a file of prompts, one a line", got=str(path), remedy=f"({error})") from error
-    said = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
+    said = [(i, line.strip()) for i, line in enumerate(text.split("\n"), 1)]  # JSON strings may hold other line ends
     said = [(i, line) for i, line in said if line and not line.startswith("#")]
     objects = path.suffix.lower() in (".jsonl", ".ndjson") or bool(said and said[0][1].startswith("{"))
     for i, line in said:
@@ -96,7 +99,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         return ScoreliftError(
             f'expected a JSON object like {{"prompt": "a red mushroom"}}, got {line[:60]!r} ({error}).'
         )
@@ -157,11 +160,13 @@ def _checked(asked: Any) -> dict[str, Any]:
         if not isinstance(asked.get(key), str | None):
             raise bad(key, expected="text", got=asked[key])
     for key in ("seed", "steps"):
-        if not isinstance(asked.get(key), int | None) or isinstance(asked.get(key), bool):
-            raise bad(key, expected="a whole number", got=asked[key])
+        if asked.get(key) is not None:
+            asked[key] = whole(key, asked[key])
     name = asked.get("out")
     if name is not None and not _within(name):
         raise bad("out", expected="the name of a folder within the batch's", got=name)
+    if name is not None and PurePosixPath(name).parts[0].lower() in OURS:
+        raise bad("out", expected=f"a name other than {', '.join(OURS)}, which are the batch's own files", got=name)
     return asked
 
 

@@ -16,6 +16,7 @@ from ..core.errors import ScoreliftError
 from ..engine.outputs import check_solid
 from ..engine.run import Run
 from .ledger import Entry, relative
+from .work import trace_of
 
 ROWS = 4
 "Of a preview of a scene; the first is in colour."
@@ -42,6 +43,8 @@ def _figure(out: Path, entry: Entry) -> str:
     here = quote(relative(entry.folder, out))
     names = (("report.html", "report"), ("asset.glb", "asset.glb"), ("turntable.mp4", "turntable"))
     links = [f'<a href="{here}/{name}">{text}</a>' for name, text in names if (entry.folder / name).exists()]
+    if (trace := trace_of(entry.folder)).exists():
+        links.append(f'<a href="{quote(relative(trace, out))}">traceback</a>')
     took = f"{entry.seconds:.0f} s" if entry.state == "finished" and entry.seconds is not None else entry.state
     ranked = [] if entry.nats is None else [f"{entry.nats:.1f} nats" + ", <b>best</b>" * entry.best]
     told = html.escape(entry.label.removeprefix(f"{entry.prompt}, "))

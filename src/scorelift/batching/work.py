@@ -9,10 +9,17 @@ import sys
 import time
 import traceback
 from _thread import interrupt_main
+from contextlib import suppress
+from pathlib import Path
 from threading import Thread, main_thread
 from typing import Any
 
 from ..core.errors import ScoreliftError
+
+
+def trace_of(folder: Path) -> Path:
+    """Where the traceback of an error that nobody foresaw is left: beside the run's folder, which is the run's own."""
+    return folder.with_name(f"{folder.name}.error.txt")
 
 
 def work(order: dict[str, Any]) -> dict[str, Any]:
@@ -24,9 +31,13 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     Returns:
         "state" ("finished", "failed" or "stopped"), "seconds", and "error", a sentence.
     """
+    from ..core.files import write_bytes
     from ..engine.generate import generate
     from ..recipes import recipe_from_json
 
+    trace = trace_of(Path(order["out"]))
+    with suppress(OSError):
+        trace.unlink()
     begun, state, error = time.monotonic(), "finished", None
     try:
         generate(**order | {"recipe": recipe_from_json(order["recipe"], "recipe")}, resume=True, quiet=True)
@@ -35,7 +46,8 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     except KeyboardInterrupt:
         state = "stopped"
     except Exception as wrong:  # whatever it is, the other runs go on
-        traceback.print_exc()
+        with suppress(ScoreliftError):
+            write_bytes(trace, traceback.format_exc().encode())
         state, error = "failed", f"{type(wrong).__name__}: {wrong}"
     return {"state": state, "seconds": round(time.monotonic() - begun, 2), "error": error}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import AvoidSubcommands, Positional
 
 from .options import FLAT, call
-from .runs import peek
+from .runs import peek, recipe_name
 
 if TYPE_CHECKING:
     from ..batching.ledger import Entry
@@ -20,7 +20,7 @@ def batch(argv: Sequence[str]) -> None:
     """Turn a file of prompts into assets, several at a time."""
     from ..recipes import find_recipe
 
-    default = find_recipe(peek(argv, "--recipe") or "quick", peek(argv, "--preset"))
+    default = find_recipe(recipe_name(argv), peek(argv, "--preset"))
 
     def command(
         file: Positional[Path], /, *, out: Path = Path("runs/batch"), recipe: str = "quick", preset: str | None = None,
@@ -51,11 +51,9 @@ def batch(argv: Sequence[str]) -> None:
         entries = run_them(
             file, out=out, recipe=settings, steps=steps, prior=peek(argv, "--prior"),
             seed=settings.seed if peek(argv, "--seed") else None, seeds=seeds, device=device,
-            workers=workers, ray=ray, told=(lambda *_: None) if quiet else _told,
+            workers=workers, ray=ray, ranked=rank, told=(lambda *_: None) if quiet else _told,
         )  # fmt: skip
-        if rank:
-            _rank(entries, out, device)
-        _report(entries, out, quiet)
+        _report(entries, out, quiet, _rank(entries, out, device) if rank else [])
 
     command.__annotations__["settings"] = Annotated[type(default), FLAT, AvoidSubcommands]
     call(command, argv, "scorelift batch")
@@ -68,36 +66,57 @@ def _told(entry: Entry, ended: int, total: int) -> None:
         print(f"{ended}/{total}  {entry.label}: {doing.get(entry.state, 'failed')}", flush=True)
 
 
-def _report(entries: list[Entry], out: Path, quiet: bool) -> None:
-    """Say what came of a batch; if a run failed, the exit code is 1."""
-    failed = [entry for entry in entries if entry.state == "failed"]
+def _report(entries: list[Entry], out: Path, quiet: bool, unranked: list[str]) -> None:
+    """Say what came of a batch; if a run failed, or some could not be ranked, the exit code is 1."""
+    failed = [entry for entry in entries if entry.state != "finished"]
     if not quiet:
         print(f"{out / 'index.html'}  ({len(entries) - len(failed)} of {len(entries)} finished)")
     if failed:
         print(f"scorelift: {len(failed)} of {len(entries)} failed; the same command tries them again.", file=sys.stderr)
         for entry in failed:
             print(f"  {entry.where}: {entry.label}: {entry.error}", file=sys.stderr)
+    for text in unranked:
+        print(f"scorelift: not ranked: {text}", file=sys.stderr)
+    if failed or unranked:
         raise SystemExit(1)
 
 
-def _rank(entries: list[Entry], out: Path, device: str) -> None:
-    """Mark the best of the runs of each prompt that has several, and write the batch's files again."""
+def _rank(entries: list[Entry], out: Path, device: str) -> list[str]:
+    """Mark the best of the runs of each prompt that has several, and write the batch's files again.
+
+    Returns:
+        What could not be ranked, and why.
+    """
     from ..batching.many import publish
+    from ..core.errors import ScoreliftError
     from ..core.locks import alone
     from ..engine.run import Run
-    from ..evaluate.evidence import rank
 
     groups: dict[tuple[str, str], dict[str, Entry]] = {}  # nats of two prompts, or two priors, do not compare
     for entry in entries:
         if entry.state == "finished":
             key = entry.prompt, Run.open(entry.folder).recipe.prior
             groups.setdefault(key, {})[str(entry.folder)] = entry
-    with alone(out):
-        for done in groups.values():
-            if len(done) < 2:
-                continue
-            rows = rank(list(done), device=device)
-            for row in rows:
-                done[row["run"]].nats = round(row["nats"], 2)
-            done[rows[0]["run"]].best = True
-        publish(out, entries)
+    unranked = []
+    try:
+        with alone(out):
+            for (prompt, _), done in groups.items():
+                try:
+                    _mark(done, device)
+                except ScoreliftError as error:
+                    unranked.append(f"{prompt}: {error}")
+            publish(out, entries)
+    except ScoreliftError as error:
+        unranked.append(str(error))
+    return unranked
+
+
+def _mark(done: dict[str, Entry], device: str) -> None:
+    """Give runs of one prompt, by their folders, their nats; one alone is not asked about."""
+    from ..evaluate.evidence import rank
+
+    if len(done) > 1:
+        rows = rank(list(done), device=device)
+        for row in rows:
+            done[row["run"]].nats = round(row["nats"], 2)
+        done[rows[0]["run"]].best = True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import AvoidSubcommands
 
 from .options import FLAT, call
-from .runs import peek
+from .runs import peek, recipe_name
 
 if TYPE_CHECKING:
     from ..engine.plan import StagePlan
@@ -27,7 +27,7 @@ def plan(argv: Sequence[str]) -> None:
     """Count what a run will need of a GPU: memory and operations of each stage."""
     from ..recipes import find_recipe
 
-    default = find_recipe(peek(argv, "--recipe") or "quick", peek(argv, "--preset"))
+    default = find_recipe(recipe_name(argv), peek(argv, "--preset"))
 
     def command(
         *,

@@ -22,7 +22,7 @@ def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
     from ..engine.run import run_folder
     from ..recipes import find_recipe
 
-    name, preset = peek(argv, "--recipe") or "quick", peek(argv, "--preset")
+    name, preset = recipe_name(argv), peek(argv, "--preset")
     default = find_recipe(name, preset)
 
     def command(
@@ -69,6 +69,9 @@ def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
 
 def paint(argv: Sequence[str]) -> None:
     """Colour a mesh of your own by a sentence: scorelift paint MESH PROMPT."""
+    recipe = peek(argv, "--recipe")
+    if recipe not in (None, "paint"):
+        raise bad("recipe", expected="paint", got=recipe, remedy="Other recipes are for `scorelift generate`.")
     if argv and not argv[0].startswith("-"):
         from ..scenes.given import FORMATS
 
@@ -79,7 +82,7 @@ def paint(argv: Sequence[str]) -> None:
     elif {*argv} & {"-h", "--help"}:
         generate(["--help", "--recipe", "paint"], "scorelift paint MESH")
     else:
-        raise bad("mesh", expected="a mesh to paint, then a prompt", got="none",
+        raise bad("mesh", expected="a mesh to paint, then a prompt, then options", got=argv[0] if argv else "none",
                   remedy='Say `scorelift paint car.glb "a red car"`.')  # fmt: skip
 
 
@@ -147,6 +150,12 @@ def peek(argv: Sequence[str], option: str) -> str | None:
         if word.startswith(option + "="):
             return word[len(option) + 1 :]
     return None
+
+
+def recipe_name(argv: Sequence[str]) -> str:
+    """The recipe that a command is given, by default `quick`."""
+    found = peek(argv, "--recipe")
+    return "quick" if found is None else found
 
 
 def export(

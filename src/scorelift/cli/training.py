@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ..core.errors import bad, check_at_least, check_seed
+from ..core.errors import bad, check_at_least, check_positive, check_seed
 from .options import FLAT
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def toybox_train(
         fresh_unet: Take of those weights all but the U-Net, which begins from nothing at today's sizes.
         settings: Every field of the training configuration.
     """
-    from ..core.files import check_folder
     from ..engine.generate import pick_device
     from ..priors.toybox import FORMAT, load_toybox
     from ..toybox.data import Pictures
     from ..toybox.train import Trainer
 
-    check_seed(settings.seed)
-    check_folder(out)
+    _check(settings.seed, out, steps, save_every)
     if fresh_unet and start is None:
         raise bad("fresh_unet", expected="weights to take the rest from (--from)", got="none")
     begin = load_toybox(start) if start else None
     trainer = Trainer(settings, Pictures(pictures), out, device=pick_device(device), start=begin, fresh_unet=fresh_unet)
+    if start and trainer.checkpoint.exists():
+        print(f"{trainer.checkpoint} is continued; {start} is not begun with again")
     _train(trainer, out / "toybox.safetensors", FORMAT, steps, save_every)
 
 
@@ -61,16 +61,24 @@ def toybox_refiner(
         save_every: Seconds between checkpoints.
         settings: Every field of the training configuration.
     """
-    from ..core.files import check_folder
     from ..engine.generate import pick_device
     from ..priors.refiner import FORMAT, WEIGHTS
     from ..toybox.data import Pictures
     from ..toybox.refiner import RefinerTrainer
 
-    check_seed(settings.seed)
-    check_folder(out)
+    _check(settings.seed, out, steps, save_every)
     trainer = RefinerTrainer(settings, Pictures(pictures), out, device=pick_device(device))
     _train(trainer, out / WEIGHTS, FORMAT, steps, save_every)
+
+
+def _check(seed: int, out: Path, steps: int | None, save_every: float) -> None:
+    from ..core.files import check_folder
+
+    check_seed(seed)
+    check_folder(out)
+    if steps is not None:
+        check_at_least("steps", steps)
+    check_positive("save_every", save_every)
 
 
 def _train(trainer: Training, weights: Path, form: str, steps: int | None, save_every: float) -> None:
@@ -124,20 +132,22 @@ def toybox_judge(
     from ..core.files import check_out
     from ..engine.progress import Progress
     from ..evaluate.prior import judge_on_truth
-    from ..toybox.data import Pictures
+    from ..toybox.data import SIZE, Pictures
     from ..toybox.judge import load_judge, save_judge, train_judge
 
     check_at_least("steps", steps)
     check_seed(seed)
     check_out(out)
     torch.set_flush_denormal(True)
+    others = Pictures(test)
+    others.check_size(SIZE)
     earlier, about = load_judge(start) if start else (None, {"steps": 0})
     progress = Progress(steps)
     judge = train_judge(
         Pictures(pictures), steps, seed=seed, start=earlier, on_step=lambda _, loss: progress.step(f"loss {loss:.3f}")
     )
     progress.close()
-    truth = judge_on_truth(judge, Pictures(test))
+    truth = judge_on_truth(judge, others)
     save_judge(judge, out, {"steps": about["steps"] + steps, "seed": seed, "truth": truth})
     print(f"{out}: " + ", ".join(f"{k} {v:.3f}" for k, v in truth.items()))
 

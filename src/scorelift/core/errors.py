@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import operator
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 
 
@@ -65,6 +67,18 @@ def check_at_least(name: str, value: int, least: int = 1) -> None:
         raise bad(name, expected=f"at least {least}", got=value)
 
 
+def whole(name: str, value: object) -> int:
+    """The plain number of a whole one of any library's; True and False are none.
+
+    Raises:
+        ScoreliftError: for anything else.
+    """
+    if not isinstance(value, bool):
+        with suppress(TypeError):
+            return operator.index(value)  # type: ignore[arg-type]
+    raise bad(name, expected="a whole number", got=value)
+
+
 def check_prompt(prompt: object) -> None:
     """Raise unless something is said: signs alone say nothing."""
     if not isinstance(prompt, str) or not any(letter.isalnum() for letter in prompt):
@@ -86,9 +100,11 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise bad(name, expected=f"a number in [{low:g}, {high:g}]", got=value)
 
 
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """Raise unless `value` is one of `choices`; suggest the nearest."""
     known = list(choices)
+    if not isinstance(value, str):
+        raise bad(name, expected="text", got=value)
     if value not in known:
         near = get_close_matches(value, known, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else ""

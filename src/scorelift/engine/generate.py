@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 
 from ..core.config import from_json, to_json
-from ..core.errors import bad, check_choice, check_prompt
+from ..core.errors import bad, check_choice, check_prompt, whole
 from ..core.locks import alone
 from ..core.memory import memory_errors
 from ..core.team import Team
 from ..priors.registry import check_model, check_there, load_prior
-from ..recipes import OWN, Recipe, find_recipe, known_parts
+from ..recipes import OWN, Recipe, Stage, find_recipe, known_parts
 from ..scenes import MeshConfig
 from ..scenes.tetrahedra import check_grid
 from .guide import check_meshes, mesh_hashes
@@ -43,17 +43,26 @@ def pick_device(name: str) -> str:
     return name
 
 
-def check_asked(recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> None:
-    """Raise for what is not of its kind."""
-    for name, number in (("steps", steps), ("seed", seed)):
-        if number is not None and not isinstance(number, int):
-            raise bad(name, expected="a whole number", got=number)
+def check_asked(recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> tuple[int | None, int | None]:
+    """Steps and seed as plain numbers.
+
+    Raises:
+        ScoreliftError: for what is not of its kind.
+    """
     if not isinstance(recipe, str | Recipe):
         raise bad("recipe", expected="a name or a Recipe", got=recipe, remedy="A class is called first: Quick().")
     if preset is not None and isinstance(recipe, Recipe):
         raise bad("preset", expected="None, for the recipe is given whole", got=preset)
     if not isinstance(prior, str | Path | None):
         raise bad("prior", expected="a name, a folder or a weights file", got=type(prior).__name__)
+    return None if steps is None else whole("steps", steps), None if seed is None else whole("seed", seed)
+
+
+def check_stage(stage: Stage) -> None:
+    """Raise for a mesh that cannot be used, or a lattice that memory does not hold."""
+    check_meshes(stage)
+    if isinstance(stage.scene, MeshConfig):
+        check_grid(stage.scene.resolution)
 
 
 def generate(
@@ -63,8 +72,8 @@ def generate(
     recipe: str | Recipe = "quick",
     preset: str | None = None,
     prior: str | Path | None = None,
-    steps: int | None = None,
-    seed: int | None = None,
+    steps: SupportsIndex | None = None,
+    seed: SupportsIndex | None = None,
     start: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -90,7 +99,7 @@ def generate(
             another process works. Nothing of another run is touched.
     """
     check_prompt(prompt)
-    check_asked(recipe, preset, prior, steps, seed)
+    steps, seed = check_asked(recipe, preset, prior, steps, seed)
     where = pick_device(device)
     team = Team.join(where)
     plan = find_recipe(recipe, preset) if isinstance(recipe, str) else recipe
@@ -138,9 +147,7 @@ def _make(
         say(text)
     model.check_prompt(prompt)
     for stage in asked.stages().values():
-        check_meshes(stage)  # told now if it cannot be used
-        if isinstance(stage.scene, MeshConfig):
-            check_grid(stage.scene.resolution)
+        check_stage(stage)  # told now if it cannot be used
         if stage.prior is not None:
             check_there(stage.prior)
         else:

@@ -12,12 +12,14 @@ from .generate import generate
 from .run import Run
 
 
-def paint(mesh: str | Path, prompt: str, *, recipe: Paint | None = None, preset: str | None = None, **rest: Any) -> Run:
+def paint(
+    mesh: str | Path, prompt: str, *, recipe: Paint | str | None = None, preset: str | None = None, **rest: Any
+) -> Run:
     """Colour a mesh of one's own by a sentence; its shape stays as it is.
 
     Args:
         mesh: GLB, glTF, OBJ, PLY, STL or OFF, +y up and front +z.
-        recipe: `Paint()` with other numbers; None: the recipe as it is, or its `preset`.
+        recipe: `Paint()` with other numbers; a name, or None: the recipe as it is, or its `preset`.
         rest: as for `generate`: `out`, `prior`, `steps`, `seed`, `device`, `resume`, `quiet`.
 
     Returns:
@@ -26,9 +28,10 @@ def paint(mesh: str | Path, prompt: str, *, recipe: Paint | None = None, preset:
     Raises:
         ScoreliftError: for a mesh that cannot be read, and as `generate`.
     """
-    if recipe is None:
-        found = find_recipe(Paint.name, preset)
-        assert isinstance(found, Paint)
+    if recipe is None or isinstance(recipe, str):
+        found = find_recipe(recipe or Paint.name, preset)
+        if not isinstance(found, Paint):
+            raise bad("recipe", expected=Paint.name, got=recipe)
         recipe = found
     elif preset is not None:
         raise bad("preset", expected="None, for the recipe is given whole", got=preset)

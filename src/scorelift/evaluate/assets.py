@@ -206,6 +206,12 @@ class Yardstick:
         return means(rows) if rows else None
 
 
+def check_different(runs: Sequence[Run]) -> None:
+    """Raise if a run is given twice."""
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise bad("runs", expected="different runs", got=", ".join(str(run.path) for run in runs))
+
+
 def check_finished(run: Run) -> None:
     """Raise unless the run is finished."""
     if not run.finished:

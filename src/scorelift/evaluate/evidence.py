@@ -32,7 +32,7 @@ from ..engine.run import Run
 from ..priors.base import Condition, Prior
 from ..priors.registry import load_prior
 from ..scenes import Body
-from .assets import check_finished, look
+from .assets import check_different, check_finished, look
 from .retrieval import interval
 
 LATENT_PIXELS = 256
@@ -114,7 +114,7 @@ def _error(prior: Prior, z: Tensor, noisy: Sequence[Tensor], level: Level, condi
 
 
 def rank(
-    runs: Sequence[Run | str | Path],
+    runs: Run | str | Path | Sequence[Run | str | Path],
     settings: Evidence | None = None,
     *,
     prior: str | None = None,
@@ -123,17 +123,21 @@ def rank(
     """Finished runs, the best first, prompt by prompt; nats a view, with 95 % intervals over views.
 
     Args:
+        runs: several, or their folders, or a single one.
         prior: name or path of who is asked; default each run's own.
         device: where; "auto" as `scorelift.generate` has it.
 
     Raises:
-        ScoreliftError: for no run, one that is unfinished or not of a 3-D recipe, several priors of a prompt, or a
-            prompt the prior cannot read.
+        ScoreliftError: for no run, one that is given twice, unfinished or not of a 3-D recipe, several priors of a
+            prompt, or a prompt the prior cannot read.
     """
     settings, device = settings or Evidence(), pick_device(device)
+    if isinstance(runs, Run | str | Path):
+        runs = [runs]
     if not runs:
         raise bad("run", expected="folders of finished runs", got="none")
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    check_different(opened)
     for run in opened:
         check_finished(run)
     if prior is None:

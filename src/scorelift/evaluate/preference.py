@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.errors import bad
 from ..engine.run import Run
+from .assets import check_different
 
 QUESTIONS = {
     "consistency": "Which is more consistent from all sides?",
@@ -51,8 +52,7 @@ def preference_page(runs: Sequence[Run], seed: int = 0) -> str:
         ScoreliftError: if no two runs share a prompt, or one has no turntable.
     """
     videos, pairs = {}, []
-    if len({run.path.resolve() for run in runs}) < len(runs):
-        raise bad("runs", expected="different runs", got=", ".join(str(run.path) for run in runs))
+    check_different(runs)
     for i, run in enumerate(runs):
         path = run.path / "turntable.mp4"
         if not path.exists():
@@ -98,4 +98,9 @@ def _is_answer(given: Any) -> bool:
     if not (isinstance(given, dict) and all(isinstance(given.get(f"{s}_run"), str) for s in ("left", "right"))):
         return False
     sides = given.get("answers")
-    return isinstance(sides, dict) and sides.keys() <= QUESTIONS.keys() and {*map(str, sides.values())} <= SIDES
+    return (
+        isinstance(sides, dict)
+        and bool(sides)
+        and sides.keys() <= QUESTIONS.keys()
+        and {*map(str, sides.values())} <= SIDES
+    )

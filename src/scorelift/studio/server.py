@@ -7,10 +7,11 @@ import math
 import socket
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..core.errors import ScoreliftError, bad, check_choice, check_library, reason
 from ..engine.outputs import load_asset
@@ -144,6 +145,38 @@ def _open(host: str, port: int) -> Any:
         if server.get_port() != port:  # taken since it was looked at
             server.stop()
             raise ScoreliftError(f"port: expected one that is free at {host}, got {port}. Choose another --port.")
+    _keep_private(server)
     server.gui.configure_theme(show_logo=False, show_share_button=False)
     server.gui.main_panel.dock_right()
     return server
+
+
+def _keep_private(server: Any) -> None:
+    """Refuse browsers that show a page of another server, and requests for a public address, which viser grants anyone.
+
+    Without it any website open in a visitor's browser could connect to this machine and read the run.
+    """
+    from viser import _messages
+
+    sockets = server._websock_server
+
+    async def check(client: Any) -> None:
+        connection = sockets._live_connections[client.client_id]
+        if not is_own(connection.request.headers):
+            await connection.close(1008, "a page of another server")
+
+    sockets._client_connect_cb.insert(0, check)  # before viser's own, so that nothing is sent
+    sockets.unregister_handler(_messages.ShareUrlRequest)
+    sockets.disconnect_all_clients()  # who came before this; own pages connect again
+
+
+def is_own(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from a page of the server it asks, or from no page at all.
+
+    >>> is_own({"Host": "localhost:8080", "Origin": "http://localhost:8080"}), is_own({"Host": "localhost:8080"})
+    (True, True)
+    >>> is_own({"Host": "localhost:8080", "Origin": "https://example.com"})
+    False
+    """
+    origin = headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("Host")

@@ -23,6 +23,9 @@ from ..scenes.projection import quaternion_matrix
 LEAST, WIDEST = 1.0, 170.0
 "Degrees of the fields of view that can be rendered."
 
+SLENDEREST = 32.0
+"Longer side over shorter of windows that are filled; a collapsed one has no shape."
+
 
 @dataclass(frozen=True)
 class View:

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import DamagedError, ScoreliftError
 from ..export.shots import Mode, Shot
 from .painter import Painter
-from .views import View, camera_of, frame
+from .views import SLENDEREST, View, camera_of, frame
 from .watching import NEWEST, Mark, Shelf, Watch
 
 Source = Literal["scene", "mesh"]
@@ -83,7 +83,9 @@ class Visitor:
         """Where the visitor stands now."""
         camera = self.client.camera
         wxyz, position = (tuple(float(part) for part in value) for value in (camera.wxyz, camera.position))
-        return View(wxyz, position, float(camera.fov), float(camera.aspect))  # type: ignore[arg-type]
+        aspect = float(camera.aspect)
+        aspect = min(max(aspect, 1 / SLENDEREST), SLENDEREST) if math.isfinite(aspect) else 1.0
+        return View(wxyz, position, float(camera.fov), aspect)  # type: ignore[arg-type]
 
     def shot(self, side: int) -> Shot:
         """What is shown, in what light."""
@@ -100,9 +102,9 @@ class Visitor:
         """Send what is to be seen, `side` pixels along the window's longer side; what cannot be shown is told."""
         try:
             self._mesh(side, last) if self.source.value == "mesh" else self._scene(side, last)
-        except ScoreliftError as error:
+        except Exception as error:  # whatever a file or the memory brings: the next picture may be had again
             self._blank()
-            self._say(str(error))
+            self._say(str(error) if isinstance(error, ScoreliftError) else f"{type(error).__name__}: {error}")
 
     def _scene(self, side: int, last: bool) -> None:
         self._hide()

@@ -108,7 +108,7 @@ class Watch:
         before = self.news
         try:
             self.news = look(self.path)
-        except ScoreliftError as error:
+        except (ScoreliftError, OSError) as error:
             self.news = News(before.marks, before.steps, before.finished, before.asset, str(error))
         return self.news != before
 

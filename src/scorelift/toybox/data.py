@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..core.camera_samplers import OrbitSampler
-from ..core.errors import ScoreliftError
-from ..core.files import replacing, write_bytes
+from ..core.errors import ScoreliftError, bad
+from ..core.files import replacing, write_bytes, write_json
 from ..core.samplers import BackdropSampler, LightSampler
 from .crops import CROP, WHOLE, backdrop_crops, draw_windows
 from .grammar import say
@@ -51,11 +52,15 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
 
     With `train`, held-out (object, accessory) and (object, finish) pairs do not occur (colours are drawn later). With
     `textureless`, the layers hold the shape alone. With `crops`, they are parts of larger pictures.
+
+    Raises:
+        ScoreliftError: if the folder's other shards were traced otherwise.
     """
     path = folder / f"shard-{index:05d}.npy"
+    folder.mkdir(parents=True, exist_ok=True)
+    _keep(folder, {"seed": seed, "held_out": not train, "textureless": textureless, "crops": crops})
     if path.exists():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"{seed}/{index}")
     generator = torch.Generator().manual_seed(seed * 100_003 + index)
     pictures = pictures or (CROP_SHARD if crops else SHARD)
@@ -84,6 +89,19 @@ def render_shard(folder: Path, index: int, *, seed: int, train: bool = True, tex
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, layers)
     return path
+
+
+def _keep(folder: Path, settings: dict[str, Any]) -> None:
+    """Write down how a folder's shards are traced, in shards.json; raise if it was otherwise."""
+    path = folder / "shards.json"
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in settings.items():
+            if known[name] != value:
+                raise bad(name, expected=f"{known[name]}, with which the shards in {folder} were traced", got=value,
+                          remedy="Choose another folder.")  # fmt: skip
+    elif not any(folder.glob("shard-*.npy")):  # an earlier version's say nothing
+        write_json(path, settings)
 
 
 @dataclass(frozen=True)
@@ -124,6 +142,14 @@ class Pictures:
 
     def __len__(self) -> int:
         return int(self.offsets[-1])
+
+    def check_size(self, size: int) -> None:
+        """Raise unless all are of that size: `SIZE`, or `CROP`, the crops'."""
+        for layer in self.layers:
+            if (found := layer.shape[-1]) != size:
+                what, option = ("crops", " --crops") if size == CROP else ("pictures", "")
+                raise bad("pictures", expected=f"{what} of {size} x {size}", got=f"{found} x {found}",
+                          remedy=f"Trace them with `scorelift toybox render{option}`.")  # fmt: skip
 
     def draw(self, n: int, rng: random.Random, *, size: int | None = None, train: bool = True) -> Batch:
         """`n` random pictures, freshly coloured, captioned, half of them mirrored; `size` is theirs or a divisor."""

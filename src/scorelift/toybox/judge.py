@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..core.files import load_weights, save_weights
 from ..priors.unet import channels_last
 from .accessories import ACCESSORIES
-from .data import Batch, Pictures
+from .data import SIZE, Batch, Pictures
 from .muon import Muon, split_parameters
 from .palette import COLOUR_NAMES
 from .spec import FINISHES, Spec
@@ -141,6 +141,7 @@ def train_judge(pictures: Pictures, steps: int, *, batch: int = 64, seed: int = 
 
     `start` is a judge to train further, with another seed than it had.
     """
+    pictures.check_size(SIZE)
     torch.manual_seed(seed)
     judge = channels_last(start or Judge()).train()
     optimizer = Muon(split_parameters(judge, edge=[judge.trunk.stem, judge.heads], muon_rate=0.02, adam_rate=1.5e-3))

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..core.errors import bad
 from ..priors.refiner import Refiner, RefinerConfig
 from ..priors.toybox import ToyboxPrior, load_toybox
 from .crops import CROP
@@ -66,9 +65,7 @@ class RefinerTrainer(Training):
 
     def __init__(self, config: RefinerPlan, pictures: Pictures, out: Path, *, device: str = "cpu",
                  prior: ToyboxPrior | None = None, network: RefinerConfig | None = None) -> None:  # fmt: skip
-        if pictures.size != CROP:
-            raise bad("pictures", expected=f"crops of {CROP} x {CROP}", got=f"{pictures.size} x {pictures.size}",
-                      remedy="Trace them with `scorelift toybox render --crops`.")  # fmt: skip
+        pictures.check_size(CROP)
         prior = prior or load_toybox()
         torch.manual_seed(config.seed)
         super().__init__(config, refiner_like(prior, network), prior.tokenizer, pictures, out, device=device)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..core.files import load_weights, save_weights
 from ..priors.text import TextEncoder, Tokenizer
 from ..priors.unet import channels_last
-from .data import Batch, Pictures
+from .data import SIZE, Batch, Pictures
 from .grammar import say
 from .judge import Trunk, roughen
 from .muon import Muon, split_parameters
@@ -68,6 +68,8 @@ def bare_captions(batch: Batch, rng: random.Random) -> list[str]:
 def train_retriever(coloured: Pictures, textureless: Pictures, steps: int, *, batch: int = 96, seed: int = 17,
                     on_step: Callable[[int, float], None] | None = None) -> Retriever:  # fmt: skip
     """Train on `steps` batches, one third of them textureless pictures."""
+    for pictures in (coloured, textureless):
+        pictures.check_size(SIZE)
     torch.manual_seed(seed)
     net = channels_last(Retriever(learn_tokenizer()))
     edge = [net.trunk.stem, net.text.token, net.text.place, net.from_picture, net.from_text]
@@ -77,8 +79,8 @@ def train_retriever(coloured: Pictures, textureless: Pictures, steps: int, *, ba
         rng = random.Random(f"retriever/{seed}/{step}")
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         drawn = (textureless if step % 3 == 2 else coloured).draw(batch, rng, train=False)
-        pictures = net.embed_pictures(roughen(drawn.pictures, generator))
-        loss = contrastive_loss(pictures, net.embed_texts(bare_captions(drawn, rng)), net.log_scale)
+        seen = net.embed_pictures(roughen(drawn.pictures, generator))
+        loss = contrastive_loss(seen, net.embed_texts(bare_captions(drawn, rng)), net.log_scale)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

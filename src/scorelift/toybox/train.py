@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ..core.errors import check_finite, check_positive, check_range
 from ..priors.pyramid import Pyramid, UNetConfig, double, halve
 from ..priors.text import SKETCH_SIZE, Tokenizer
 from ..priors.toybox import ToyboxPrior
 from ..priors.unet import TextFeatures, TrunkConfig
-from .data import Batch, Pictures
+from .data import SIZE, Batch, Pictures
 from .grammar import say
 from .muon import Muon, split_parameters
 from .spec import draw
@@ -52,6 +53,13 @@ class TrainConfig(Plan):
     "Share of pictures whose camera is told ..."
     unsaid: float = 0.7
     "... and share of those whose caption leaves the view out."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("told", "unsaid"):
+            check_range(name, getattr(self, name), 0, 1)
+        check_finite("noise_mean", self.base_noise_mean, self.detail_noise_mean)
+        check_positive("noise_std", self.noise_std)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -134,6 +142,7 @@ class Trainer(Training):
     def __init__(self, config: TrainConfig, pictures: Pictures, out: Path, *, device: str = "cpu",
                  network: UNetConfig | None = None, start: ToyboxPrior | None = None,
                  fresh_unet: bool = False) -> None:  # fmt: skip
+        pictures.check_size(SIZE)
         tokenizer = start.tokenizer if start else learn_tokenizer()
         torch.manual_seed(config.seed)
         if start and not fresh_unet:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.config import from_json, to_json
-from ..core.errors import bad, check_positive
+from ..core.errors import bad, check_at_least, check_positive, check_range
 from ..core.files import load_state, save_state, write_json
 from ..core.team import Team
 from ..priors.text import Tokenizer
@@ -71,7 +71,12 @@ class Plan(ABC):
     def __post_init__(self) -> None:
         check_positive("ema_pictures", self.ema_pictures)
         check_positive("adam_share", self.adam_share)
+        check_at_least("warmup_steps", self.warmup_steps)
+        check_positive("cooldown", self.cooldown)
+        for name in ("cooldown", "unconditional"):
+            check_range(name, getattr(self, name), 0, 1)
         for stage in self.stages:
+            check_at_least(f"{stage.name}_pictures", stage.pictures, 0)
             check_positive(f"{stage.name}_batch", stage.batch)
             check_positive(f"{stage.name}_rate", stage.rate)
 
@@ -146,9 +151,19 @@ class Training(ABC):
         """Of pictures, captions and noise that are drawn with the step's own generators."""
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one."""
+        """Continue from the folder's checkpoint, if there is one.
+
+        Raises:
+            ScoreliftError: if it is of another network, or was trained by another plan.
+        """
         if not self.checkpoint.exists():
             return False
+        path = self.out / "train.json"
+        begun = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for name, value in asdict(self.config).items():
+            if begun.get(name, value) != value:
+                raise bad(name, expected=f"{begun[name]}, with which the training in {self.out} was begun", got=value,
+                          remedy="Choose another --out.")  # fmt: skip
         state = load_state(self.checkpoint, self.device)
         if from_json(state["network"], (type(self.net.config), TrunkConfig)) != self.net.config:
             raise bad(
