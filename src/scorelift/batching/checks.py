@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError, bad, check_seed
 from ..core.locks import is_empty
-from ..engine.job import check_size
+from ..engine.checks import check_asked, check_chain, small
 from ..engine.run import Run
 from ..priors.base import Prior
-from ..priors.registry import SUFFIX, WITHIN, check_there, load_prior
+from ..priors.registry import check_there, load_prior
 from ..recipes import Recipe
 from .orders import Complaint, Order, Settings
 
@@ -57,15 +57,13 @@ def _place(complaint: Complaint) -> int:
 
 def _check(order: Order, priors: dict[str, Prior | ScoreliftError | None]) -> None:
     plan = order.plan
-    prior = _prior(plan.prior, priors)
-    if prior is not None:
-        prior.check_prompt(order.prompt)
-    for stage in plan.stages().values():
-        other = None if stage.prior is None else _prior(stage.prior, priors)
-        if other is not None:
-            other.check_prompt(order.prompt)
-        elif prior is not None and stage.prior is None:
-            check_size(prior, stage)
+    _prior(plan.prior, priors)
+    check_chain(plan)
+    for name, stage in plan.stages().items():
+        prior = _prior(stage.prior or plan.prior, priors)
+        if prior is not None:
+            prior.check_prompt(order.prompt)
+            check_asked(prior, name, stage)
     check_folder_of(order)
 
 
@@ -78,8 +76,7 @@ def _prior(name: str, priors: dict[str, Prior | ScoreliftError | None]) -> Prior
     if name not in priors:
         try:
             check_there(name)
-            small = name in WITHIN or name.endswith(SUFFIX)
-            priors[name] = load_prior(name) if small else None
+            priors[name] = load_prior(name) if small(name) else None
         except ScoreliftError as error:
             priors[name] = error
     found = priors[name]

@@ -133,7 +133,7 @@ class Trajectory:
         check_positive("levels", self.levels)
         check_choice("curve", self.curve, ("time", "log", "karras"))
         if not 0 <= self.end < self.start <= 1:
-            raise bad("trajectory", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
+            raise bad("noise", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
 
     def sigmas(self, prior: Prior) -> Float[Tensor, " n"]:
         """Noise of the levels, decreasing, and of the one after the last.
@@ -144,9 +144,10 @@ class Trajectory:
         schedule = prior.schedule
         known = schedule.time(torch.tensor(prior.sigma_range, dtype=torch.float64))
         low, high = known.clamp(1e-6, 1 - 1e-6).tolist()
-        if (self.start < 1 and self.start > high + 1e-3) or (self.end > 0 and self.end < low - 1e-3):
-            raise bad("trajectory", expected=f"times between {low:.3f} and {high:.3f}, which the prior knows; 1 for "
-                      "its noisiest, 0 for none", got=f"{self.start:g} to {self.end:g}")  # fmt: skip
+        for name, time, free in (("start", self.start, 1), ("end", self.end, 0)):
+            if time != free and not low - 1e-3 <= time <= high + 1e-3:
+                raise bad(f"noise.{name}", expected=f"a time between {low:.3f} and {high:.3f}, which the prior knows, "
+                          f"or {free}, for {'its noisiest' if free else 'none'}", got=time)  # fmt: skip
         share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
         first, last = min(self.start, high), max(self.end, low)
         ends = schedule.level(torch.tensor([first, last], dtype=torch.float64)).sigma_ve

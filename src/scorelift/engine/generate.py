@@ -14,12 +14,13 @@ from ..core.errors import bad, check_choice, check_prompt
 from ..core.locks import alone
 from ..core.memory import memory_errors
 from ..core.team import Team
-from ..priors.registry import check_model, check_there, load_prior
+from ..priors.registry import check_model, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
-from ..scenes import MeshConfig
-from ..scenes.tetrahedra import check_grid
-from .guide import check_meshes, mesh_hashes
-from .job import Job, check_size
+from ..scenes import config_of
+from ..scenes.follow import check_follows
+from .checks import check_stages
+from .guide import mesh_hashes
+from .job import Job
 from .plan import exhausted
 from .progress import Progress
 from .remarks import foretold, remarks
@@ -134,19 +135,13 @@ def _make(
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
     plan = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
+    model.check_prompt(prompt)
+    check_stages(run.recipe if run else plan, model, prompt)  # told now what the stages would tell
+    if start is not None and run is None:
+        name, first = next(iter(plan.stages().items()))
+        check_follows(first.scene, config_of(start_scene(Run.open(Path(start)), plan)), f"{name}.scene")
     for text in remarks(asked, run.recipe if run else plan, model):
         say(text)
-    model.check_prompt(prompt)
-    for stage in asked.stages().values():
-        check_meshes(stage)  # told now if it cannot be used
-        if isinstance(stage.scene, MeshConfig):
-            check_grid(stage.scene.resolution)
-        if stage.prior is not None:
-            check_there(stage.prior)
-        else:
-            check_size(model, stage)
-    if start is not None and run is None:
-        start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
     meshes, fresh = mesh_hashes(asked), run is None
     if team.leads:
         if run is None:
