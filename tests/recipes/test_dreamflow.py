@@ -187,6 +187,10 @@ def test_fewer_steps_take_fewer_levels_so_that_the_whole_way_is_gone():
     assert full.with_steps(100).nerf.noise.levels == 20  # five steps a level still
     assert full.with_steps(2).nerf.noise.levels == 1
     assert find_recipe("dreamflow", "small").with_steps(50).geometry.noise.levels == 50
+    begun = replace(find_recipe("dreamflow", "small"), until="nerf").with_steps(2)
+    assert [stage.steps for stage in replace(begun, until=None).stages().values()] == [
+        2
+    ] * 4  # for when it is continued
     with pytest.raises(ScoreliftError, match="levels: expected at most the stage's steps, 300"):
         replace(find_recipe("dreamflow", "small").nerf, steps=300)
 
