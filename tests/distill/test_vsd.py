@@ -142,8 +142,9 @@ def test_a_trajectory_ends_in_no_noise_and_stays_where_the_prior_was_trained():
         sigmas = Trajectory(start=1.0, end=0.0, levels=20, curve=curve).sigmas(prior)
         assert float(sigmas[0]) == pytest.approx(3.0)
         assert float(sigmas[-1]) == 0.0
-        assert (sigmas[:-1] >= 0.05 - 1e-9).all()
-        assert (sigmas.diff() <= 0).all()
+        assert float(sigmas[-2]) == pytest.approx(0.05)
+        assert (sigmas.diff() < 0).all()
+    assert Trajectory(start=1.0, end=0.0, levels=1).sigmas(prior).tolist() == pytest.approx([3.0, 0.0])
     for start, end in ((0.9, 0.2), (0.5, 0.01)):
         with pytest.raises(ScoreliftError, match=r"a time between 0.032 and 0.795"):
             Trajectory(start=start, end=end).sigmas(prior)

@@ -148,18 +148,17 @@ class Trajectory:
             if time != free and not low - 1e-3 <= time <= high + 1e-3:
                 raise bad(f"noise.{name}", expected=f"a time between {low:.3f} and {high:.3f}, which the prior knows, "
                           f"or {free}, for {'its noisiest' if free else 'none'}", got=time)  # fmt: skip
-        share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
+        # No noise is a level of its own: those before it go down to the least that the prior knows.
+        share = torch.linspace(0, 1, self.levels + (self.end > 0), dtype=torch.float64)
         first, last = min(self.start, high), max(self.end, low)
         ends = schedule.level(torch.tensor([first, last], dtype=torch.float64)).sigma_ve
         if self.curve == "time":
-            sigmas = schedule.level((first + share * (self.end - first)).clamp_min(low)).sigma_ve
+            sigmas = schedule.level(first + share * (last - first)).sigma_ve
         elif self.curve == "log":
             sigmas = ends[0] ** (1 - share) * ends[1] ** share
         else:
             sigmas = (ends[0] ** (1 / 7) * (1 - share) + ends[1] ** (1 / 7) * share) ** 7
-        if self.end == 0:
-            sigmas[-1] = 0.0
-        return sigmas
+        return sigmas if self.end > 0 else torch.cat([sigmas, sigmas.new_zeros(1)])
 
     def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
         """The level of a moment, for `n` pictures, with its decay."""
