@@ -88,7 +88,10 @@ def test_what_the_parser_complains_of(told, words, begin):
         ((*MUSHROOM, "--finish.turntable-size", "161"), "finish.turntable_size: expected an even number, as videos"),
         ((*MUSHROOM, "--finish.texture", "1000000"), "finish.texture: expected a number in [16, 8192], got 1000000"),
         ((*MUSHROOM, "--finish.fov-deg", "200"), "finish.fov_deg: expected a number in [1, 170], got 200"),
-        ((*MUSHROOM, "--surface.scene.resolution", "100000"), "resolution: expected a grid that fits in the"),
+        (
+            (*MUSHROOM, "--surface.scene.resolution", "100000"),
+            "surface.scene.resolution: expected a grid that fits in the",
+        ),
         (("paint", "a red car", "car.glb"), "mesh: expected the mesh first, then the prompt, got 'a red car'"),
         (("evaluate", "x", "--cameras.azimuths", "100000000"), "cameras.azimuths: expected a number in [1, 3600]"),
         (("sample", ""), "prompt: expected a sentence"),
@@ -118,7 +121,7 @@ def test_values_out_of_range(told, words, begin):
 
 @needs_weights
 def test_a_size_the_prior_does_not_take(told):
-    assert told("canvas", "a red mushroom", "--size", "50").startswith("size: expected 32 x 32 or 64 x 64")
+    assert told("canvas", "a red mushroom", "--size", "50").startswith("picture.size: expected 32 x 32 or 64 x 64")
 
 
 @pytest.mark.parametrize(

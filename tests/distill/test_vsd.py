@@ -142,10 +142,11 @@ def test_a_trajectory_ends_in_no_noise_and_stays_where_the_prior_was_trained():
         sigmas = Trajectory(start=1.0, end=0.0, levels=20, curve=curve).sigmas(prior)
         assert float(sigmas[0]) == pytest.approx(3.0)
         assert float(sigmas[-1]) == 0.0
-        assert (sigmas[:-1] >= 0.05 - 1e-9).all()
-        assert (sigmas.diff() <= 0).all()
+        assert float(sigmas[-2]) == pytest.approx(0.05)
+        assert (sigmas.diff() < 0).all()
+    assert Trajectory(start=1.0, end=0.0, levels=1).sigmas(prior).tolist() == pytest.approx([3.0, 0.0])
     for start, end in ((0.9, 0.2), (0.5, 0.01)):
-        with pytest.raises(ScoreliftError, match=r"times between 0.032 and 0.795"):
+        with pytest.raises(ScoreliftError, match=r"a time between 0.032 and 0.795"):
             Trajectory(start=start, end=end).sigmas(prior)
 
 
@@ -202,7 +203,7 @@ def test_a_trajectory_falls_from_its_start_to_its_end(curve):
     level = schedule.draw(prior, 2, 0.5, torch.Generator())
     torch.testing.assert_close(level.sigma_ve, sigmas[25].float().repeat(2))
     torch.testing.assert_close(level.decay * level.sigma_ve, (sigmas[25] - sigmas[26]).float().repeat(2))
-    with pytest.raises(ScoreliftError, match="trajectory"):
+    with pytest.raises(ScoreliftError, match="noise: expected 0 <= end"):
         Trajectory(start=0.2, end=0.9)
 
 

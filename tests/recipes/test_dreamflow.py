@@ -145,6 +145,18 @@ def test_a_place_leaves_pictures_from_inside_and_a_mesh(tmp_path):
     assert np.linalg.norm(walls, axis=-1).min() > 1.0  # the middle is free
 
 
+@needs_weights
+def test_a_scene_of_another_run_is_told_not_to_fit_before_the_first_step(tmp_path):
+    made = scorelift.generate("a yellow duck", out=tmp_path / "made", recipe=tiny("nerf"), quiet=True)
+    other = tiny("nerf")
+    other = replace(other, nerf=replace(other.nerf, scene=replace(other.nerf.scene, density_bias=4.0)))
+    with pytest.raises(
+        ScoreliftError, match=r"nerf\.scene\.density_bias: expected 5\.0, as in the scene to start .* Set --nerf"
+    ):
+        scorelift.generate("a yellow duck", out=tmp_path / "r", start=made.path, recipe=other, quiet=True)
+    assert not (tmp_path / "r").exists()
+
+
 def test_until_may_name_a_part():
     assert list(replace(find_recipe("dreamflow"), until="mesh").stages()) == ["nerf", "geometry", "texture"]
 
@@ -175,6 +187,10 @@ def test_fewer_steps_take_fewer_levels_so_that_the_whole_way_is_gone():
     assert full.with_steps(100).nerf.noise.levels == 20  # five steps a level still
     assert full.with_steps(2).nerf.noise.levels == 1
     assert find_recipe("dreamflow", "small").with_steps(50).geometry.noise.levels == 50
+    begun = replace(find_recipe("dreamflow", "small"), until="nerf").with_steps(2)
+    assert [stage.steps for stage in replace(begun, until=None).stages().values()] == [
+        2
+    ] * 4  # for when it is continued
     with pytest.raises(ScoreliftError, match="levels: expected at most the stage's steps, 300"):
         replace(find_recipe("dreamflow", "small").nerf, steps=300)
 

@@ -57,6 +57,8 @@ def test_the_small_preset_takes_the_embedded_prior_alone():
     other = recipe.fitted(4)
     assert (other.latent.scene.latent, other.latent.scene.environment) == (4, True)  # backdrops are colours
     assert other.refine == recipe.refine
+    short = replace(recipe, until="latent", refine=replace(recipe.refine, latent=True))
+    assert short.fitted(4).refine.scene.latent == 4  # for when the run is continued
 
 
 def cut(recipe, size):

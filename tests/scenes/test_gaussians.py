@@ -187,7 +187,7 @@ def test_a_stage_goes_on_from_anothers_gaussians():
     torch.testing.assert_close(second.render(CAMERAS, 16).rgb, first.render(CAMERAS, 16).rgb)
     with pytest.raises(ScoreliftError, match=r"scene.most: expected at least 49, .* got 48"):
         build_scene(GaussianConfig(count=4, most=48), first)
-    with pytest.raises(ScoreliftError, match="expected Gaussians to start from, got 'Volume'"):
+    with pytest.raises(ScoreliftError, match="expected Gaussians to start from, got 'voxels'"):
         build_scene(GaussianConfig(), build_scene(VoxelConfig(resolution=8)))
 
 
@@ -283,5 +283,5 @@ def test_a_mesh_or_a_field_goes_on_from_gaussians():
     field = build_scene(VoxelConfig(resolution=32), gaussians)
     assert field.render(CAMERAS, 16).opacity.max() > 0.9
     assert solid(mesh, 16) is mesh
-    with pytest.raises(ScoreliftError, match="a hash grid of"):
+    with pytest.raises(ScoreliftError, match=r"paint: expected voxels, as .*, got 'a hash grid'"):
         build_scene(MeshConfig(resolution=16, paint=HashConfig()), gaussians)

@@ -161,9 +161,13 @@ def test_continues_from_its_state_and_from_a_scene_of_its_kind():
     second = build_scene(config, first)
     assert first.state_dict().keys() == second.state_dict().keys()
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
-    with pytest.raises(ScoreliftError, match=r"a hash grid of 4 levels of up to 2\^10 rows of 2 to start from"):
+    with pytest.raises(
+        ScoreliftError, match=r"scene.log2_rows: expected \d+, as in the scene to start from, got 10\. Set --"
+    ):
         build_scene(replace(config, log2_rows=10), first)
-    with pytest.raises(ScoreliftError, match=r"scene: expected a network of 5 blocks"):
+    with pytest.raises(
+        ScoreliftError, match=r"scene: expected a hash grid, as in the scene to start from, got 'a network'"
+    ):
         build_scene(MLPConfig(), first)
 
 

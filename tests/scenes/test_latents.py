@@ -84,7 +84,7 @@ def test_a_scene_of_colours_begins_as_latents_look():
     assert not colours.latent
     torch.testing.assert_close(colours.render(ring(2), 8).rgb, made.coloured().render(ring(2), 8).rgb)
     assert made.latent  # as it was
-    with pytest.raises(ScoreliftError, match="a field of 16 channels to start from, got 4"):
+    with pytest.raises(ScoreliftError, match=r"latent: expected 4, as .*, got 16"):
         build_scene(VoxelConfig(resolution=12, latent=16), made)
-    with pytest.raises(ScoreliftError, match="a field of 4 channels to start from, got 3"):
+    with pytest.raises(ScoreliftError, match=r"latent: expected 0, as .*, got 4"):
         build_scene(VoxelConfig(resolution=12, latent=4), colours)

@@ -157,7 +157,7 @@ def test_a_mesh_goes_on_from_a_mesh():
     fresh.load_state_dict(first.state_dict())
     assert torch.equal(looked_at(fresh)[2].rgb, looked_at(first)[2].rgb)
     assert not any(name in first.state_dict() for name in ("lattice", "tetrahedra", "rim"))
-    with pytest.raises(ScoreliftError, match="resolution 24"):
+    with pytest.raises(ScoreliftError, match=r"scene\.resolution: expected 20, .*, got 24"):
         build_scene(dataclasses.replace(BALL, resolution=24), first)
 
 
@@ -200,7 +200,7 @@ def test_marching_the_band_gives_the_whole_surface(generator):
 
 
 def test_what_cannot_be_a_mesh_is_refused():
-    with pytest.raises(ScoreliftError, match="a volume or a mesh to start from, got 'Canvas'"):
+    with pytest.raises(ScoreliftError, match="a volume or a mesh to start from, got 'flat pictures'"):
         build_scene(BALL, build_scene(CanvasConfig()))
     empty = build_scene(VoxelConfig(resolution=16, blob_sharpness=0.0, density_scale=1e-3))
     with pytest.raises(EmptySceneError, match="empty"):

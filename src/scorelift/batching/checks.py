@@ -10,12 +10,11 @@ from typing import Any
 from ..core.config import leaves, option_of
 from ..core.errors import ScoreliftError, bad, check_seed
 from ..core.locks import is_empty
-from ..engine.generate import check_stage
-from ..engine.job import check_size
+from ..engine.checks import check_asked, check_chain, check_stage, small
 from ..engine.run import Run
 from ..priors.base import Prior
 from ..priors.pixels import PixelsPrior
-from ..priors.registry import SUFFIX, WITHIN, check_model, check_there, load_prior
+from ..priors.registry import check_model, check_there, load_prior
 from ..recipes import Recipe
 from ..scenes import CanvasConfig
 from .orders import Complaint, Order, Settings
@@ -76,16 +75,14 @@ def _check_own(order: Order, owner: dict[Path, Order]) -> None:
 def _check(order: Order, known: dict[str, Any]) -> None:
     plan = order.plan
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
-    prior = _prior(plan.prior, known)
-    if prior is not None:
-        prior.check_prompt(order.prompt)
-    for stage in plan.stages().values():
-        _once(known, repr((stage.scene, stage.guide)), partial(check_stage, stage))
-        other = None if stage.prior is None else _prior(stage.prior, known)
-        if other is not None:
-            other.check_prompt(order.prompt)
-        elif prior is not None and stage.prior is None:
-            check_size(prior, stage)
+    _prior(plan.prior, known)
+    check_chain(plan)
+    for name, stage in plan.stages().items():
+        _once(known, repr((name, stage.scene, stage.guide)), partial(check_stage, name, stage))
+        prior = _prior(stage.prior or plan.prior, known)
+        if prior is not None:
+            prior.check_prompt(order.prompt)
+            check_asked(prior, name, stage)
     check_folder_of(order)
 
 
@@ -110,7 +107,7 @@ def _prior(name: str, known: dict[str, Any]) -> Prior | None:
 
     def found() -> Prior | None:
         check_there(name)
-        return load_prior(name) if name in WITHIN or name.endswith(SUFFIX) else None
+        return load_prior(name) if small(name) else None
 
     return _once(known, f"prior {name}", found)
 

@@ -6,8 +6,8 @@ import importlib.util
 import math
 import operator
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 
 
@@ -32,6 +32,33 @@ def bad(name: str, *, expected: str, got: object, remedy: str = "") -> Scorelift
     shown = repr(got) if isinstance(got, str) else str(got)
     tail = f" {remedy}" if remedy else ""
     return ScoreliftError(f"{name}: expected {expected}, got {shown}.{tail}")
+
+
+@contextmanager
+def within(path: str) -> Iterator[None]:
+    """Errors of a part of a configuration are said with the part's place in the whole.
+
+    >>> with within("shape.noise"):
+    ...     check_positive("levels", 0)
+    Traceback (most recent call last):
+    scorelift.core.errors.ScoreliftError: shape.noise.levels: expected a number above 0, got 0.
+    """
+    try:
+        yield
+    except ScoreliftError as error:
+        raise placed(error, path) from error
+
+
+def placed(error: ScoreliftError, path: str) -> ScoreliftError:
+    """The error of a field, with the place of what has the field before the field's name; not twice.
+
+    >>> print(placed(ScoreliftError("finish.faces: expected more."), "finish"))
+    finish.faces: expected more.
+    """
+    above, _, last = path.rpartition(".")
+    if re.match(rf"{re.escape(last)}\b", str(error)):
+        path = above
+    return type(error)(f"{path}.{error}") if path else error
 
 
 def reason(error: Exception) -> str:

@@ -134,7 +134,7 @@ class Trajectory:
         check_positive("levels", self.levels)
         check_choice("curve", self.curve, ("time", "log", "karras"))
         if not 0 <= self.end < self.start <= 1:
-            raise bad("trajectory", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
+            raise bad("noise", expected="0 <= end < start <= 1", got=f"{self.start:g} to {self.end:g}")
 
     def sigmas(self, prior: Prior) -> Float[Tensor, " n"]:
         """Noise of the levels, decreasing, and of the one after the last.
@@ -145,21 +145,21 @@ class Trajectory:
         schedule = prior.schedule
         known = schedule.time(torch.tensor(prior.sigma_range, dtype=torch.float64))
         low, high = known.clamp(1e-6, 1 - 1e-6).tolist()
-        if (self.start < 1 and self.start > high + 1e-3) or (self.end > 0 and self.end < low - 1e-3):
-            raise bad("trajectory", expected=f"times between {low:.3f} and {high:.3f}, which the prior knows; 1 for "
-                      "its noisiest, 0 for none", got=f"{self.start:g} to {self.end:g}")  # fmt: skip
-        share = torch.linspace(0, 1, self.levels + 1, dtype=torch.float64)
+        for name, time, free in (("start", self.start, 1), ("end", self.end, 0)):
+            if time != free and not low - 1e-3 <= time <= high + 1e-3:
+                raise bad(f"noise.{name}", expected=f"a time between {low:.3f} and {high:.3f}, which the prior knows, "
+                          f"or {free}, for {'its noisiest' if free else 'none'}", got=time)  # fmt: skip
+        # No noise is a level of its own: those before it go down to the least that the prior knows.
+        share = torch.linspace(0, 1, self.levels + (self.end > 0), dtype=torch.float64)
         first, last = min(self.start, high), max(self.end, low)
         ends = schedule.level(torch.tensor([first, last], dtype=torch.float64)).sigma_ve
         if self.curve == "time":
-            sigmas = schedule.level((first + share * (self.end - first)).clamp_min(low)).sigma_ve
+            sigmas = schedule.level(first + share * (last - first)).sigma_ve
         elif self.curve == "log":
             sigmas = ends[0] ** (1 - share) * ends[1] ** share
         else:
             sigmas = (ends[0] ** (1 / 7) * (1 - share) + ends[1] ** (1 / 7) * share) ** 7
-        if self.end == 0:
-            sigmas[-1] = 0.0
-        return sigmas
+        return sigmas if self.end > 0 else torch.cat([sigmas, sigmas.new_zeros(1)])
 
     def draw(self, prior: Prior, n: int, progress: float, generator: torch.Generator) -> Level:
         """The level of a moment, for `n` pictures, with its decay."""

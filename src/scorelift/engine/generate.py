@@ -14,12 +14,14 @@ from ..core.errors import bad, check_choice, check_prompt, whole
 from ..core.locks import alone
 from ..core.memory import memory_errors
 from ..core.team import Team
-from ..priors.registry import check_model, check_there, load_prior
-from ..recipes import OWN, Recipe, Stage, find_recipe, known_parts
-from ..scenes import MeshConfig
-from ..scenes.tetrahedra import check_grid
-from .guide import check_meshes, mesh_hashes
-from .job import Job, check_size
+from ..priors.registry import check_model, load_prior
+from ..recipes import OWN, Recipe, find_recipe, known_parts
+from ..recipes.base import Finish
+from ..scenes import config_of
+from ..scenes.follow import check_follows
+from .checks import check_stages
+from .guide import mesh_hashes
+from .job import Job
 from .plan import exhausted
 from .progress import Progress
 from .remarks import foretold, remarks
@@ -58,13 +60,6 @@ def check_asked(recipe: Any, preset: Any, prior: Any, steps: Any, seed: Any) -> 
     return None if steps is None else whole("steps", steps), None if seed is None else whole("seed", seed)
 
 
-def check_stage(stage: Stage) -> None:
-    """Raise for a mesh that cannot be used, or a lattice that memory does not hold."""
-    check_meshes(stage)
-    if isinstance(stage.scene, MeshConfig):
-        check_grid(stage.scene.resolution)
-
-
 def generate(
     prompt: str,
     *,
@@ -89,7 +84,8 @@ def generate(
         steps: steps of each stage; default the recipe's.
         seed: of everything random; default the recipe's.
         start: another run, whose final scene this one begins with (DreamFusion's Figure 4).
-        resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with.
+        resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with. `until` holds, and
+            the `finish` of a recipe that is given whole; with another one a finished run's outputs are made again.
 
     Returns:
         The finished run.
@@ -108,14 +104,15 @@ def generate(
     changes: dict[str, Any] = {k: v for k, v in (("prior", prior and str(prior)), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
-    path = run_folder(prompt, plan, out)
+    path = run_folder(prompt, plan.seed, out)
     if resume and start is not None:
         _check_start(path, prompt, start)
-    if resume and _is_done(path, prompt, plan.until):
+    finish = plan.finish if isinstance(recipe, Recipe) else None
+    if resume and _is_done(path, prompt, plan.until, finish):
         return Run.open(path)
     with alone(path) if team.leads else nullcontext():
         team.wait()  # for the one who leads to have the folder
-        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, quiet=quiet)
+        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, finish=finish, quiet=quiet)
 
 
 def _make(
@@ -127,10 +124,11 @@ def _make(
     where: str,
     team: Team,
     resume: bool,
+    finish: Finish | None,
     quiet: bool,
 ) -> Run:
-    """The run of a folder, begun or continued, to its end."""
-    run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
+    """The run of a folder, begun or continued, to its end; `finish`: the outputs of one continued, if not its own."""
+    run = _resumed(path, prompt, plan.until, finish) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
@@ -143,17 +141,13 @@ def _make(
     except torch.OutOfMemoryError as error:
         raise exhausted("the prior", asked, *next(iter(asked.stages().items())), error) from error
     plan = plan.fitted(model.channels if model.bound is None else 0, model.sizes[0])
+    model.check_prompt(prompt)
+    check_stages(run.recipe if run else plan, model, prompt)  # told now what the stages would tell
+    if start is not None and run is None:
+        name, first = next(iter(plan.stages().items()))
+        check_follows(first.scene, config_of(start_scene(Run.open(Path(start)), plan)), f"{name}.scene")
     for text in remarks(asked, run.recipe if run else plan, model, prompt):
         say(text)
-    model.check_prompt(prompt)
-    for stage in asked.stages().values():
-        check_stage(stage)  # told now if it cannot be used
-        if stage.prior is not None:
-            check_there(stage.prior)
-        else:
-            check_size(model, stage)
-    if start is not None and run is None:
-        start_scene(Run.open(Path(start)), plan)  # told now if it cannot be used
     meshes, fresh = mesh_hashes(asked), run is None
     if team.leads:
         if run is None:
@@ -188,17 +182,18 @@ def _check_start(path: Path, prompt: str, start: str | Path) -> None:
                       remedy="With --resume leave it out.")  # fmt: skip
 
 
-def _is_done(path: Path, prompt: str, until: str | None) -> bool:
+def _is_done(path: Path, prompt: str, until: str | None, finish: Finish | None) -> bool:
     """Whether a run is finished, as far as it is asked for."""
     if not (path / "config.json").exists():
         return False
     run = _begun(path, prompt)
-    return run.finished and run.recipe.until == until
+    return run.finished and run.recipe.until == until and finish in (None, run.recipe.finish)
 
 
-def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+def _resumed(path: Path, prompt: str, until: str | None, finish: Finish | None) -> Run:
     run = _begun(path, prompt)
-    return run if run.recipe.until == until else run.until(until)
+    finish = finish or run.recipe.finish
+    return run if (run.recipe.until, run.recipe.finish) == (until, finish) else run.changed(until, finish)
 
 
 def _nothing(_: str) -> None:

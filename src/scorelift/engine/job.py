@@ -16,13 +16,13 @@ from ..core.errors import ScoreliftError, bad
 from ..core.files import write_bytes, write_json
 from ..core.memory import memory_errors
 from ..core.team import Team
-from ..distill.similarity import Similarity
 from ..export.gltf import to_glb
 from ..priors.base import Prior
 from ..priors.registry import load_prior
-from ..recipes.base import Stage, check_channels
+from ..recipes.base import check_channels
 from ..scenes import Body, Scene, Volume, build_scene
 from ..version import __version__
+from .checks import check_asked
 from .interrupt import Interrupt
 from .loop import Loop
 from .outputs import make_asset, portrayed, write_decoded, write_live, write_pictures, write_preview, write_report
@@ -101,9 +101,10 @@ class Job:
         name, stage = self.stages[index]
         self._take_prior(stage.prior or self.recipe.prior)
         check_channels(name, stage.scene, self.prior.channels if self.prior.bound is None else 0)
-        check_size(self.prior, stage)
+        check_asked(self.prior, name, stage)
         torch.manual_seed(self.recipe.seed * 1009 + index)
-        scene = build_scene(stage.scene, previous)
+        source = f"in stage {self.stages[index - 1][0]}" if index else "in the scene to start from"
+        scene = build_scene(stage.scene, previous, f"{name}.scene", source)
         if isinstance(scene, Volume) and scene.latent:
             scene.look_by(self.prior.linear_look())
         loop = Loop(
@@ -231,12 +232,6 @@ class Job:
             if found := {name: entry[name] for name in ("slices", "bands") if name in entry}:
                 shared[entry["stage"]] = found
         return {**facts, "portions_by_stage": shared} if shared else facts
-
-
-def check_size(prior: Prior, stage: Stage) -> None:
-    """Raise if a prior of pixels is asked of pictures in a stage whose size it does not take."""
-    if prior.bound is not None and not isinstance(stage.distiller, Similarity):
-        prior.check_size(stage.size, stage.size)
 
 
 def _short(value: Any) -> Any:

@@ -222,8 +222,8 @@ class Recipe:
         return dict(list(stages.items())[: last + 1])
 
     def with_steps(self, steps: int) -> Recipe:
-        """The recipe with `steps` steps in every stage; schedules follow progress and so scale along."""
-        return self.with_stages({n: s.lasting(steps) for n, s in self.stages().items()})
+        """The recipe with `steps` steps in every stage, after `until` too; schedules scale along."""
+        return self.with_stages({n: s.lasting(steps) for n, s in self._all().items()})
 
     def with_stages(self, stages: dict[str, Stage]) -> Recipe:
         """The recipe with some of its stages replaced."""
@@ -239,7 +239,7 @@ class Recipe:
             ScoreliftError: for a scene that cannot, or one of other channels.
         """
         stages = {}
-        for name, stage in self.stages().items():
+        for name, stage in self._all().items():
             if stage.prior is not None:
                 continue
             check_channels(name, stage.scene, channels)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
-from ..core.errors import bad
 from .background import Environment
 from .base import Render, Scene
-from .canvas import Canvas, CanvasConfig
+from .canvas import Canvas, CanvasConfig, Flat
 from .distances import signed_distances
 from .fields import Field
+from .follow import FieldConfig, SceneConfig, check_follows
 from .gaussian_volume import volume_of
 from .gaussians import GaussianConfig, Gaussians
 from .generated import Generated, load_generator
@@ -30,8 +32,6 @@ __all__ = [
     "unread_scene",
 ]  # fmt: skip
 
-FieldConfig = VoxelConfig | MLPConfig | HashConfig
-SceneConfig = FieldConfig | MeshConfig | ModelConfig | GaussianConfig | CanvasConfig
 Solid = Volume | Painted
 "Scenes that have a surface."
 Body = Solid | Gaussians
@@ -45,12 +45,20 @@ def solid(scene: Body, resolution: int) -> Solid:
     return volume_of(scene, resolution) if isinstance(scene, Gaussians) else scene
 
 
-def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
+def build_scene(
+    config: SceneConfig, previous: Scene | None = None, name: str = "scene", source: str = "in the scene to start from"
+) -> Scene:
     """The scene a stage starts from: a fresh one, or the previous one brought to this configuration.
+
+    Args:
+        name: of the scene's options, for complaints.
+        source: where the previous scene's configuration stands, in words.
 
     Raises:
         ScoreliftError: if the previous scene cannot be brought to it.
     """
+    if previous is not None:
+        check_follows(config, config_of(previous), name, source)
     if isinstance(config, CanvasConfig):
         return load_generator(config.generator, config.pictures) if config.generator else Canvas(config)
     if isinstance(config, MeshConfig):
@@ -61,23 +69,24 @@ def build_scene(config: SceneConfig, previous: Scene | None = None) -> Scene:
         return _gaussians(config, previous)
     if isinstance(previous, Gaussians):
         previous = volume_of(previous, VOXELS).to(previous.device)
-    start = previous if isinstance(previous, Volume) else None
-    if start is None and previous is not None:
-        raise bad("scene", expected="a volume to start from", got=type(previous).__name__)
-    if start is not None:
-        if start.latent and isinstance(config, VoxelConfig) and not config.latent:
-            start = start.coloured()
-        _check_density(config, start.field)
-    field, sky = _field(config, start.field if start else None), _sky(config, start)
+    assert isinstance(previous, Volume | None)
+    if previous is not None and previous.latent and isinstance(config, VoxelConfig) and not config.latent:
+        previous = previous.coloured()
+    field, sky = _field(config, previous.field if previous else None), _sky(config, previous)
     return Volume(field, sky, config.environment_rate)
+
+
+def config_of(scene: Scene) -> SceneConfig:
+    """The configuration a scene was made with."""
+    if isinstance(scene, Flat):
+        return CanvasConfig()
+    return cast(SceneConfig, (scene.field if isinstance(scene, Volume) else scene).config)
 
 
 def _mesh(config: MeshConfig, previous: Scene | None) -> Mesh:
     """A ball, the surface of a volume, or another mesh, painted by its field."""
-    if previous is not None and not isinstance(previous, Volume | Mesh | Gaussians):
-        raise bad("scene", expected="a volume or a mesh to start from", got=type(previous).__name__)
+    assert isinstance(previous, Volume | Mesh | Gaussians | None)
     start = previous.coloured() if isinstance(previous, Volume) else previous
-    assert not isinstance(start, Model)
     if isinstance(start, Gaussians):
         start = volume_of(start, VOXELS).to(start.device)
     paint = start.field if isinstance(start, Volume) else start.paint if start else None
@@ -100,48 +109,28 @@ def unread_scene(config: SceneConfig) -> Scene:
 
 def _model(config: ModelConfig, previous: Scene | None, given: Given | None) -> Model:
     """A given mesh, painted by a fresh field, or by that of another stage of the same mesh."""
-    if previous is not None and not isinstance(previous, Model):
-        raise bad("scene", expected="a painted mesh to start from", got=type(previous).__name__)
+    assert isinstance(previous, Model | None)
     return Model(config, _field(config.paint, previous.paint if previous else None), given)
 
 
 def _gaussians(config: GaussianConfig, previous: Scene | None) -> Gaussians:
     gaussians = Gaussians(config)
     if previous is not None:
-        if not isinstance(previous, Gaussians):
-            raise bad("scene", expected="Gaussians to start from", got=type(previous).__name__)
+        assert isinstance(previous, Gaussians)
         gaussians.to(previous.device).take(previous)
     return gaussians
-
-
-def _check_density(config: FieldConfig, previous: Field) -> None:
-    """Raise where a network's numbers would mean other densities than they did."""
-    before = getattr(previous, "config", None)
-    if isinstance(config, VoxelConfig) or type(before) is not type(config):
-        return
-    for name in ("extent", "density_bias", "blob", "blob_radius", "blob_width"):
-        if getattr(config, name, None) != getattr(before, name, None):
-            raise bad(f"scene.{name}", expected=f"{getattr(before, name)}, as in the scene to start from",
-                      got=getattr(config, name))  # fmt: skip
 
 
 def _field(config: FieldConfig, previous: Field | None) -> Field:
     if isinstance(config, VoxelConfig):
         voxels = VoxelField(config)
         if previous is not None:
-            if not isinstance(previous, VoxelField):
-                raise bad("scene", expected="a field of voxels to start from", got=type(previous).__name__)
+            assert isinstance(previous, VoxelField)
             voxels.take(previous)
         return voxels
     field = HashField(config) if isinstance(config, HashConfig) else MLPField(config)
     if previous is not None:
-        try:
-            field.load_state_dict(previous.state_dict())
-        except RuntimeError as error:
-            shape = f"a network of {config.blocks} blocks of {config.width}" if isinstance(config, MLPConfig) else (
-                f"a hash grid of {config.levels} levels of up to 2^{config.log2_rows} rows of {config.features}"
-            )  # fmt: skip
-            raise bad("scene", expected=f"{shape} to start from", got=type(previous).__name__) from error
+        field.load_state_dict(previous.state_dict())
     return field
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..core.errors import EmptySceneError, bad, check_choice, check_positive
+from ..core.errors import EmptySceneError, check_choice, check_positive
 from ..kernels.marching_tetrahedra import between, crossings
 from .fields import Field
 from .hashgrid import HashConfig
@@ -94,14 +94,7 @@ class Mesh(Painted):
 
     @torch.no_grad()
     def take(self, other: Mesh) -> None:
-        """Start from another mesh on the same lattice.
-
-        Raises:
-            ScoreliftError: if the lattices differ.
-        """
-        if other.config.resolution != self.config.resolution:
-            raise bad("scene", expected=f"a mesh of resolution {self.config.resolution} to start from",
-                      got=other.config.resolution)  # fmt: skip
+        """Start from another mesh on the same lattice."""
         self.distance.copy_(other.distance)
         self.offset.copy_(other.offset)
 

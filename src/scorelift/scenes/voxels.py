@@ -146,9 +146,6 @@ class VoxelField(Field):
     @torch.no_grad()
     def take(self, other: VoxelField) -> None:
         """Start from another grid, interpolated to this resolution."""
-        if other.albedo.shape[-1] != self.albedo.shape[-1]:
-            raise bad("scene", expected=f"a field of {self.albedo.shape[-1]} channels to start from",
-                      got=other.albedo.shape[-1])  # fmt: skip
         size = (self.resolution,) * 3
 
         def resize(grid: Tensor) -> Tensor:
