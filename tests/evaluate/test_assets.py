@@ -96,7 +96,10 @@ def test_another_world_needs_another_scorer(run, untrained):
     """The offline retriever cannot rank it; a CLIP can, but the closed world has no truth of it."""
     with pytest.raises(ScoreliftError, match=r"^prompt: .*'a corgi'.*--scorer"):
         Yardstick(["a yellow duck", "a corgi"], SMALL)
-    clip = Yardstick(["a corgi"], dataclasses.replace(SMALL, scorer="some/clip"))
+    clip = dataclasses.replace(SMALL, scorer="some/clip")
+    with pytest.raises(ScoreliftError, match=r"^captions: expected a file of captions of the world of 'a corgi'"):
+        Yardstick(["a corgi"], clip)
+    clip = Yardstick(["a corgi"], clip, [f"a {i}th griffin" for i in range(12)])
     assert clip.truth() is None
     corgi = scorelift.Run(run.path, {**run.config, "prompt": "a corgi"})
     marks = clip.marks(corgi)

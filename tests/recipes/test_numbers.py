@@ -6,7 +6,9 @@ import typing
 import pytest
 
 from scorelift.core.errors import ScoreliftError
+from scorelift.core.schedules import Constant, Ramp, Steps
 from scorelift.recipes import known_parts
+from scorelift.recipes.base import Penalties
 
 MAY_BE_NEGATIVE = {
     "cfg_scale", "perp_neg", "view_scale", "scale", "lora_scale",  # guidance away from what is asked for
@@ -39,3 +41,9 @@ def test_a_number_below_zero_is_refused_unless_it_means_something(part, name):
 
 def test_there_are_many():
     assert len(list(numbers())) > 100
+
+
+@pytest.mark.parametrize("schedule", [Constant(-1.0), Ramp(1.0, -0.5), Steps((0.0, 0.5), (0.1, -0.1))])
+def test_a_penalty_rewards_nothing(schedule):
+    with pytest.raises(ScoreliftError, match=r"penalties\.opacity: expected a number from 0 on"):
+        Penalties(opacity=schedule)

@@ -30,7 +30,7 @@ def complaint(printed: str, argv: Sequence[str], prog: str, places: Sequence[str
         last = [place.upper() for place in places][len(places) - len(missing) + len(options) :]
         names, example = last + options, ' For example: "a red mushroom".' if "PROMPT" in last else ""
         return ScoreliftError(f"{', '.join(names)}: expected a value, got none.{example} {see}")
-    if found := re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant|$)", text):
+    if found := re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant| Arguments similar to|$)", text):
         return _strange(found[1].split(", "), lines, argv, see, places)
     if found := re.search(r"invalid choice '(.*?)' for argument '(.*?)'\. Expected one of \((.*?)\)", text):
         choices = re.findall(r"'(.*?)'", found[3])
@@ -49,7 +49,7 @@ def _strange(
     """Words the parser knows nothing of: options that do not exist, or a prompt without quotes."""
     options = [word for word in words if re.match(r"--?[A-Za-z]", word)]
     if options:
-        near = [line.split()[0] for line in lines if re.match(r" {5}-", line)][:3]
+        near = list(dict.fromkeys(line.split()[0].rstrip(",") for line in lines if re.match(r" {5}-", line)))[:3]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return ScoreliftError(f"{', '.join(options)}: no such option.{hint} {see}")
     before = list(takewhile(lambda word: not word.startswith("-"), argv))

@@ -43,7 +43,8 @@ class Terms:
         """Guidance on object and view together, or (with `view_scale`) apart, or away from the other views."""
         if perp_neg:
             if not self.opposed:
-                raise bad("perp_neg", expected="0 where prompts name no views, which it would push away", got=perp_neg)
+                raise bad("perp_neg", expected="0 where prompts name no views, which it would push away", got=perp_neg,
+                          remedy="Say the view in words: prompting.choice nearest.")  # fmt: skip
             negatives = tuple((condition, -perp_neg * amount) for condition, amount in self.opposed)
             return PerpNeg(self.full, self.uncond, negatives, cfg_scale)
         if view_scale is None:

@@ -17,7 +17,8 @@ from ..priors.registry import WITHIN
 from ..priors.toybox import ToyPrior
 from ..recipes import Recipe
 from ..recipes.base import Stage
-from ..scenes import MeshConfig
+from ..scenes import MeshConfig, VoxelConfig
+from ..scenes.network import NetworkConfig
 from ..toybox.grammar import parse
 from .plan import plan as planned
 from .plan import shortage
@@ -46,6 +47,15 @@ IDLE: tuple[tuple[str, str, Callable[[Stage], bool]], ...] = (
      lambda stage: isinstance(stage.scene, MeshConfig) and stage.scene.tuned == "geometry"),
     ("scene.flow", "the shape stays as it is in this stage (scene.tuned)",
      lambda stage: isinstance(stage.scene, MeshConfig) and stage.scene.tuned == "texture"),
+    ("penalties.orientation", "nothing has normals in this stage (shading.shaded, scene.oriented)",
+     lambda stage: isinstance(stage.scene, VoxelConfig | NetworkConfig) and stage.shading.shaded == 0
+     and not getattr(stage.scene, "oriented", False)),
+    ("distiller.view_scale", "no view is said (prompting.choice)",
+     lambda stage: stage.prompting.choice == "none"),
+    ("backdrops.", "the scene learns its own background (scene.environment)",
+     lambda stage: getattr(stage.scene, "environment", False)),
+    ("scene.environment_", "the scene has no background of its own (scene.environment)",
+     lambda stage: not getattr(stage.scene, "environment", True)),
     ("guide.", "there is no mesh to be led by (guide.path)",
      lambda stage: stage.guide.path is None),
 )  # fmt: skip

@@ -130,7 +130,8 @@ class Board:
         found = retrieve(pictures, self.texts, [mine := self.captions.index(own)] * len(pictures))
         right = [self.kinds[i] == self.kinds[mine] for i in found.first.tolist()]
         return {
-            f"r1_{mode}": float(found.r1.mean()), f"r10_{mode}": float(found.r10.mean()),
+            f"r1_{mode}": float(found.r1.mean()),
+            f"r10_{mode}": float(found.r10.mean()) if len(self.captions) > 10 else None,
             f"kind_{mode}": None if self.kinds[mine] is None else sum(right) / len(right),
         }  # fmt: skip
 
@@ -149,6 +150,9 @@ class Yardstick:
                       got=strange[0], remedy="Give a CLIP model's hub id or folder by --scorer.")  # fmt: skip
         n, seed, shapes = settings.distractors, settings.seed, distractors
         if distractors is None:
+            if strange := [prompt for prompt in self.prompts if spec_of(prompt) is None]:
+                raise bad("captions", expected=f"a file of captions of the world of {strange[0]!r}", got="none",
+                          remedy="Give one by --captions: among toys anybody finds it.")  # fmt: skip
             distractors = toybox_distractors(n, seed, self.prompts)
         choices, _ = candidates(self.prompts, distractors)
         self.shapes = toybox_shapes(n, seed, self.prompts) if shapes is None else shapes
@@ -215,7 +219,10 @@ def check_different(runs: Sequence[Run]) -> None:
 def check_finished(run: Run) -> None:
     """Raise unless the run is finished."""
     if not run.finished:
-        raise bad("run", expected="a finished run", got=str(run.path), remedy="Continue it with --resume.")
+        latest, last = run.latest_checkpoint(), list(run.recipe.stages())[-1]
+        done = latest is not None and latest[2:] == (last, run.recipe.stages()[last].steps)
+        remedy = "Continue it with --resume" + (", or see what keeps it from an asset." if done else ".")
+        raise bad("run", expected="a finished run", got=str(run.path), remedy=remedy)
 
 
 def judged(judge: Judge, around: Float[Tensor, "12 3 64 64"], spec: Spec) -> dict[str, float | None]:

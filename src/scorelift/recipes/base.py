@@ -19,7 +19,7 @@ from ..core.cameras import Cameras
 from ..core.config import check_numbers
 from ..core.errors import bad, check_choice, check_positive, check_range, check_seed
 from ..core.samplers import BackdropSampler, DreamFusionLights, LightSampler, ShadingSampler
-from ..core.schedules import Constant, Ramp, Schedule
+from ..core.schedules import Constant, Ramp, Schedule, extremes
 from ..distill.baselines import DiffusionLoss
 from ..distill.noise import Noise, Times, Trajectory
 from ..distill.prompts import Choice, Place
@@ -53,6 +53,11 @@ class Penalties:
     transmittance: Schedule = Constant(0.0)
     transmittance_target: Schedule = Ramp(0.4, 0.88)
     "Share of the picture that is to stay empty."
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            if (least := min(extremes(getattr(self, spec.name)))) < 0:
+                raise bad(f"penalties.{spec.name}", expected="a number from 0 on", got=least)
 
 
 @dataclass(frozen=True, kw_only=True)
