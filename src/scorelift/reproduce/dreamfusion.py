@@ -109,7 +109,7 @@ def ablation() -> dict[str, dict[str, Any]]:
 def figure6(bench: Bench, scale: Scale) -> Findings:
     """One choice after another: wide views, view phrases, light, renders without colour, told cameras."""
     note = (
-        "\n\nEach row adds to the one above; base: elevation 0 to 30 degrees, one distance, albedo renders only. "
+        "\n\nEach row adds to the one above; base: elevation 0 to 30 degrees, one apparent size, albedo renders only. "
         "In the last row, the preset itself, the prior is told cameras instead of phrases."
     )
     return compared(_runs(bench, scale, ablation()), scale, "DreamFusion, Figure 6: ablation", note)
