@@ -115,11 +115,48 @@ def test_nor_is_a_run(tmp_path, capsys):
         assert main(["generate", PROMPT, "--out", str(run.path), "--resume", "--quiet", *words]) == 2
         return capsys.readouterr().err
 
-    assert "recipe: expected ScoreJacobianChaining, with which" in resume("--recipe", "dreamfusion")
+    assert "recipe: expected sjc, with which" in resume("--recipe", "dreamfusion")
     assert "seed: expected 3, with which" in resume("--recipe", "sjc", "--preset", "small", "--seed", "0")
-    assert "field.steps: expected 2, with which" in resume("--recipe", "sjc", "--preset", "small")
+    assert "field.steps: expected 2, with which" in resume("--recipe", "sjc", "--preset", "small", "--steps", "5")
     assert "field.size: expected 64" in resume("--recipe", "sjc", "--field.size", "32")
+    assert "field.size: expected 64" in resume("--field.size", "32")
     assert resume("--recipe", "sjc", "--prior", "nowhere").startswith("scorelift: prior: expected toybox, with which")
+
+
+def test_a_run_goes_on_with_the_settings_it_was_begun_with(tmp_path, monkeypatch):
+    """Only what is said beside recipe and preset is held against them, and the recipe need not be said."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr("scorelift.engine.generate.generate", lambda prompt, **given: seen.append(given["recipe"]))
+    finish = dataclasses.replace(find_recipe("dreamflow", "small").finish, mesh_resolution=24)
+    recipe = dataclasses.replace(find_recipe("dreamflow", "small"), finish=finish, until="nerf").with_steps(2)
+    scorelift.engine.run.Run.create(tmp_path / "runs" / "a-red-mushroom-0", PROMPT, recipe)
+    named = ["--recipe", "dreamflow", "--preset", "small"]
+    for words in ([], named, ["--steps", "2"], [*named, "--steps", "2"]):
+        for said in ([PROMPT, *words], [*words, PROMPT]):
+            assert main(["generate", *said, "--resume", "--quiet"]) == 0
+            assert seen.pop() == dataclasses.replace(recipe, until=None)
+    assert main(["generate", PROMPT, "--resume", "--until", "mesh", "--finish.texture", "64", "--quiet"]) == 0
+    finish = dataclasses.replace(finish, texture=64)
+    assert seen.pop() == dataclasses.replace(recipe, until="texture", finish=finish)
+
+
+def test_outputs_are_made_again_with_other_settings(tmp_path, monkeypatch):
+    run = scorelift.generate(PROMPT, recipe=SMALL, out=tmp_path / "r", quiet=True)
+    before, log = (run.path / "report.html").stat().st_mtime_ns, run.read_log()
+    assert scorelift.generate(PROMPT, recipe=SMALL, out=run.path, quiet=True, resume=True).finished
+    assert (run.path / "report.html").stat().st_mtime_ns == before  # nothing is new
+    other = dataclasses.replace(SMALL, finish=dataclasses.replace(SMALL.finish, texture=64))
+    with monkeypatch.context() as patch:
+        patch.setattr("scorelift.engine.job.write_report", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            scorelift.generate(PROMPT, recipe=other, out=run.path, quiet=True, resume=True)
+    assert not (run.path / "metrics.json").exists()
+    run = scorelift.generate(PROMPT, out=run.path, quiet=True, resume=True)
+    assert run.finished
+    assert run.recipe.finish.texture == 64
+    assert (run.path / "report.html").stat().st_mtime_ns > before
+    assert run.read_log() == log
 
 
 def test_flat_pictures_begin_anew(tmp_path):

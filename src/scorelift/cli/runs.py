@@ -13,7 +13,7 @@ from tyro.conf import AvoidSubcommands, Positional
 from ..core.errors import bad, check_at_least, check_finite
 from .checks import sentence
 from .options import FLAT, call
-from .resuming import check_same
+from .resuming import begun, check_same
 
 
 def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
@@ -22,8 +22,12 @@ def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
     from ..engine.run import run_folder
     from ..recipes import find_recipe
 
-    name, preset = peek(argv, "--recipe") or "quick", peek(argv, "--preset")
-    default = find_recipe(name, preset)
+    name, preset = peek(argv, "--recipe"), peek(argv, "--preset")
+    default = find_recipe(name or "quick", preset)
+    if "--resume" in argv:
+        seed, out_said = peek(argv, "--seed") or default.seed, peek(argv, "--out")
+        folders = [run_folder(word, seed, out_said) for word in argv if not word.startswith("-")]  # one is the prompt
+        default = next(filter(None, (begun(folder, name, preset) for folder in folders)), default)
 
     def command(
         prompt: Annotated[Positional[str], tyro.conf.arg(metavar="PROMPT")],
@@ -49,14 +53,15 @@ def generate(argv: Sequence[str], prog: str = "scorelift generate") -> None:
             steps: Steps of each stage; schedules scale along.
             start: Another run, whose final scene this one begins with.
             device: Where to compute.
-            resume: Continue the run in the folder, with the settings it was begun with.
+            resume: Continue the run in the folder, with the settings it was begun with; --until and --finish.* may be
+                others.
             quiet: Print nothing but errors.
             settings: Every field of the recipe.
         """
         prompt = sentence(prompt)
         if resume:
             asked = settings if steps is None else settings.with_steps(steps)
-            check_same(run_folder(prompt, asked, out), asked, find_recipe(name), argv)
+            check_same(run_folder(prompt, asked.seed, out), asked, default)
         run = run_it(
             prompt, out=out, recipe=settings, steps=steps, start=start, device=device, resume=resume, quiet=quiet
         )  # fmt: skip
@@ -126,7 +131,7 @@ def canvas(
     where = out or Path("runs") / f"canvas-{slug(prompt)}-{seed}"
     if resume:
         asked = replace(recipe, prior=prior, seed=seed)
-        check_same(where, asked, study("sds", "annealed", 3.0), ())
+        check_same(where, asked, study("sds", "annealed", 3.0))
     run = run_it(prompt, out=where, recipe=recipe, prior=prior, seed=seed, resume=resume, quiet=quiet)
     if not quiet:
         _report(run)

@@ -16,6 +16,7 @@ from ..core.memory import memory_errors
 from ..core.team import Team
 from ..priors.registry import check_model, load_prior
 from ..recipes import OWN, Recipe, find_recipe, known_parts
+from ..recipes.base import Finish
 from ..scenes import config_of
 from ..scenes.follow import check_follows
 from .checks import check_stages
@@ -81,7 +82,8 @@ def generate(
         steps: steps of each stage; default the recipe's.
         seed: of everything random; default the recipe's.
         start: another run, whose final scene this one begins with (DreamFusion's Figure 4).
-        resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with.
+        resume: continue the run in `out`; the recipe and prompt are then the ones it was begun with. `until` holds, and
+            the `finish` of a recipe that is given whole; with another one a finished run's outputs are made again.
 
     Returns:
         The finished run.
@@ -100,14 +102,15 @@ def generate(
     changes: dict[str, Any] = {k: v for k, v in (("prior", prior and str(prior)), ("seed", seed)) if v is not None}
     plan = dataclasses.replace(plan, **changes)
     check_model(plan.model, plan.prior, *(stage.prior for stage in plan.stages().values()))
-    path = run_folder(prompt, plan, out)
+    path = run_folder(prompt, plan.seed, out)
     if resume and start is not None:
         _check_start(path, prompt, start)
-    if resume and _is_done(path, prompt, plan.until):
+    finish = plan.finish if isinstance(recipe, Recipe) else None
+    if resume and _is_done(path, prompt, plan.until, finish):
         return Run.open(path)
     with alone(path) if team.leads else nullcontext():
         team.wait()  # for the one who leads to have the folder
-        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, quiet=quiet)
+        return _make(path, prompt, plan, start=start, where=where, team=team, resume=resume, finish=finish, quiet=quiet)
 
 
 def _make(
@@ -119,10 +122,11 @@ def _make(
     where: str,
     team: Team,
     resume: bool,
+    finish: Finish | None,
     quiet: bool,
 ) -> Run:
-    """The run of a folder, begun or continued, to its end."""
-    run = _resumed(path, prompt, plan.until) if resume and (path / "config.json").exists() else None
+    """The run of a folder, begun or continued, to its end; `finish`: the outputs of one continued, if not its own."""
+    run = _resumed(path, prompt, plan.until, finish) if resume and (path / "config.json").exists() else None
     if run is not None and run.finished:
         return run
     asked = run.recipe if run else plan
@@ -176,17 +180,18 @@ def _check_start(path: Path, prompt: str, start: str | Path) -> None:
                       remedy="With --resume leave it out.")  # fmt: skip
 
 
-def _is_done(path: Path, prompt: str, until: str | None) -> bool:
+def _is_done(path: Path, prompt: str, until: str | None, finish: Finish | None) -> bool:
     """Whether a run is finished, as far as it is asked for."""
     if not (path / "config.json").exists():
         return False
     run = _begun(path, prompt)
-    return run.finished and run.recipe.until == until
+    return run.finished and run.recipe.until == until and finish in (None, run.recipe.finish)
 
 
-def _resumed(path: Path, prompt: str, until: str | None) -> Run:
+def _resumed(path: Path, prompt: str, until: str | None, finish: Finish | None) -> Run:
     run = _begun(path, prompt)
-    return run if run.recipe.until == until else run.until(until)
+    finish = finish or run.recipe.finish
+    return run if (run.recipe.until, run.recipe.finish) == (until, finish) else run.changed(until, finish)
 
 
 def _nothing(_: str) -> None:

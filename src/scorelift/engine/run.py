@@ -18,6 +18,7 @@ from ..core.errors import DamagedError, ScoreliftError, bad, reason
 from ..core.files import load_state, save_state, write_json
 from ..core.locks import is_empty
 from ..recipes import Recipe, recipe_from_json
+from ..recipes.base import Finish
 from ..version import __version__
 
 KEEP = 2
@@ -35,9 +36,9 @@ def slug(prompt: str, limit: int = 60) -> str:
     )
 
 
-def run_folder(prompt: str, recipe: Recipe, out: str | Path | None) -> Path:
+def run_folder(prompt: str, seed: int | str, out: str | Path | None) -> Path:
     """Where a run goes; default: runs/<prompt>-<seed>."""
-    return Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{recipe.seed}"
+    return Path(out) if out is not None else Path("runs") / f"{slug(prompt)}-{seed}"
 
 
 class Run:
@@ -111,16 +112,16 @@ class Run:
         """The recipe it was made with."""
         return recipe_from_json(self.config["recipe"], str(self.path / "config.json"))
 
-    def until(self, stage: str | None) -> Run:
-        """The same run, to be continued to another last stage.
+    def changed(self, until: str | None, finish: Finish) -> Run:
+        """The same run, to be continued to another last stage, or to other outputs: those it has are made again.
 
         Raises:
             ScoreliftError: if it has gone farther already.
         """
-        recipe = dataclasses.replace(self.recipe, until=stage)
+        recipe = dataclasses.replace(self.recipe, until=until, finish=finish)
         begun = self.latest_checkpoint()
         if begun is not None and begun[1] >= len(recipe.stages()):
-            raise bad("until", expected=f"a stage not before {begun[2]}, where the run stands", got=stage)
+            raise bad("until", expected=f"a stage not before {begun[2]}, where the run stands", got=until)
         config = {**self.config, "recipe": to_json(recipe)}
         (self.path / "metrics.json").unlink(missing_ok=True)
         write_json(self.path / "config.json", config)
