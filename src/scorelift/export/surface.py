@@ -36,7 +36,7 @@ def extract_surface(
     scene: Solid, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2, distance: float = 3.0,
     fov_deg: float | None = None, density: float | None = None,
 ) -> Surface:  # fmt: skip
-    """The surface of a volume at its visible density, or a given one, or of a mesh; without specks, smoothed, simplified.
+    """The surface of a volume at its visible or a given density, or of a mesh; without specks, smoothed, simplified.
 
     A mesh that a user brought stays as it is.
 
