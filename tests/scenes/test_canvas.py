@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from scorelift.engine.loop import Loop
 from scorelift.engine.results import final_scene
 from scorelift.engine.run import Run
 from scorelift.priors.analytic import GaussianPrior
-from scorelift.recipes.canvas import CanvasRecipe, study
+from scorelift.recipes.canvas import CanvasRecipe, Fall, Method, study
 from scorelift.recipes.optimizers import Adam
 from scorelift.scenes import Canvas, CanvasConfig, Generated, build_scene
 
@@ -118,3 +119,17 @@ def test_what_is_no_generator(tmp_path, monkeypatch, name, said):
 def test_a_generator_stands_in_place_of_a_kind():
     with pytest.raises(ScoreliftError, match="kind: expected none beside a generator"):
         CanvasConfig(generator="a:b", kind="mlp")
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("noise", get_args(Fall))
+def test_every_method_has_its_noise(method, noise):
+    if (method, noise) == ("apfo", "random"):
+        with pytest.raises(ScoreliftError, match="noise: expected annealed or karras for apfo"):
+            study(method, noise, 3.0)
+        return
+    stage = study(method, noise, 3.0, steps=5).picture
+    if noise != "random":
+        assert (stage.noise.curve == "karras") is (noise == "karras")
+    if method in ("jacobian", "mse"):
+        assert stage.distiller.target == {"jacobian": "eps", "mse": "x0"}[method]

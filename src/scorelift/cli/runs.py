@@ -92,8 +92,8 @@ def paint(argv: Sequence[str]) -> None:
 
 
 def canvas(
-    prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "vsd", "apfo", "jacobian"] = "sds",
-    noise: Literal["annealed", "random"] = "annealed", cfg: float = 3.0,
+    prompt: Positional[str], /, *, distiller: Literal["sds", "sjc", "vsd", "apfo", "jacobian", "mse"] = "sds",
+    noise: Literal["annealed", "karras", "random"] = "annealed", cfg: float = 3.0,
     kind: Literal["pixels", "mirror", "mlp"] = "pixels", generator: str | None = None, pictures: int = 4,
     steps: int = 300, size: int = 64,
     prior: str = "toybox", seed: int = 0, out: Path | None = None, resume: bool = False, quiet: bool = False,
@@ -103,8 +103,8 @@ def canvas(
     Args:
         prompt: What to show.
         distiller: Score distillation, perturb-and-average scores, variational score distillation, probability flow, or
-            the diffusion loss with the network's Jacobian.
-        noise: Falling from much to little, or drawn anew each step.
+            the diffusion loss or the reconstruction error (mse), both with the network's Jacobian.
+        noise: Falling from much to little, straight in the logarithm or as Karras has it, or drawn anew each step.
         cfg: Guidance scale.
         kind: Free pixels, a picture whose right half mirrors the left, or a small network of the coordinates.
         generator: In place of these, a generator of your own: module:function. Called with the number of pictures, the

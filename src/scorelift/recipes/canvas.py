@@ -61,38 +61,41 @@ def on(stage: Stage, kind: Kind, generator: str | None = None) -> Stage:
     return replace(stage, scene=scene, optimizer=Adam(rate=Constant(rate), eps=1e-15))
 
 
-Method = Literal["sds", "sjc", "vsd", "apfo", "jacobian"]
+Method = Literal["sds", "sjc", "vsd", "apfo", "jacobian", "mse"]
+Fall = Literal["annealed", "karras", "random"]
 
 
 def study(
-    distiller: Method, noise: Literal["annealed", "random"], cfg_scale: float, *,
+    distiller: Method, noise: Fall, cfg_scale: float, *,
     kind: Kind = "pixels", generator: str | None = None, pictures: int = 4, steps: int = 300, size: int = 64,
 ) -> CanvasRecipe:  # fmt: skip
     """The recipe with a distiller and a noise schedule to be looked at, as in SJC Sec. 5.1.
 
-    Annealing starts where the embedded prior's pictures are decided. The score is weighed with sigma, as in the
-    authors' code: among random noise levels the score itself would hear only the smallest, which say nothing about
-    what is in a picture.
+    Annealing, straight in the logarithm or on Karras' curve, starts where the embedded prior's pictures are decided.
+    The score is weighed with sigma, as in the authors' code: among random noise levels the score itself would hear only
+    the smallest, which say nothing about what is in a picture.
     """
     check_choice("distiller", distiller, get_args(Method))
-    check_choice("noise", noise, ("annealed", "random"))
+    check_choice("noise", noise, get_args(Fall))
     if distiller == "apfo" and noise == "random":
-        raise bad("noise", expected="annealed for apfo, which follows a sampler's levels", got=noise)
+        raise bad("noise", expected="annealed or karras for apfo, which follows a sampler's levels", got=noise)
     methods: dict[str, SDS | SJC | VSD | APFO | DiffusionLoss] = {
         "sds": SDS(cfg_scale=cfg_scale, weighting="x0"),
         "sjc": SJC(cfg_scale=cfg_scale, weighting="uniform"),
         "vsd": VSD(cfg_scale=cfg_scale),
         "apfo": APFO(cfg_scale=cfg_scale, twin=TwinConfig(along=True)),
         "jacobian": DiffusionLoss(cfg_scale=cfg_scale),
+        "mse": DiffusionLoss(cfg_scale=cfg_scale, target="x0"),
     }
-    noises: dict[str, Sigmas | Times | Trajectory] = {
+    noises: dict[str, Sigmas | Times] = {
         "annealed": Sigmas(high=4.0, low=0.2),
+        "karras": Sigmas(high=4.0, low=0.2, curve="karras"),
         "random": Times(),
-        "apfo": Trajectory(start=1.0, end=0.0, levels=steps),
     }
+    flow = Trajectory(start=1.0, end=0.0, levels=steps, curve="karras" if noise == "karras" else "time")
     stage = replace(
         CanvasRecipe().picture,
         steps=steps, size=size, views=pictures, distiller=methods[distiller],
-        noise=noises[distiller if distiller == "apfo" else noise],
+        noise=flow if distiller == "apfo" else noises[noise],
     )  # fmt: skip
     return CanvasRecipe(picture=on(stage, kind, generator))
