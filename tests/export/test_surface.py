@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from scorelift.core.camera_samplers import ring
-from scorelift.core.errors import ScoreliftError
+from scorelift.core.errors import EmptySceneError, ScoreliftError
+from scorelift.engine.outputs import make_asset
 from scorelift.export.pictures import close_up, preview, strip, turntable
 from scorelift.export.surface import extract_surface
 from scorelift.export.texture import bake, colour_of, unwrap
@@ -54,6 +55,16 @@ def half_light_radius(tangent: bool) -> float:
     radii, along = torch.linspace(1.0, 0.4, 601), torch.linspace(-1, 1, 2001)
     total = density((radii[:, None] ** 2 + along**2).sqrt()).sum(1) * 1e-3
     return float(radii[(total > math.log(2)).float().argmax()])
+
+
+def test_thin_fog_has_a_surface_where_one_is_asked_for():
+    scene = Volume(VoxelField(VoxelConfig(resolution=48, density_scale=0.02, blob_sharpness=20.0, blob_depth=20.0)))
+    with pytest.raises(EmptySceneError, match=r"densities .* to 0\.351.*add --resume and --finish\.density, a lower"):
+        make_asset(scene, Finish(mesh_resolution=40))
+    asset = make_asset(scene, Finish(mesh_resolution=40, texture=32, density=0.1))  # softplus(5): r = .5 * 3 / 4
+    assert np.linalg.norm(asset.vertices, axis=-1) == pytest.approx(0.375, abs=0.02)
+    with pytest.raises(ScoreliftError, match=r"finish\.density: expected a density that there is, below 0\.363, got 2"):
+        make_asset(scene, Finish(mesh_resolution=40, density=2.0))
 
 
 def test_a_ball_becomes_a_ball(surface):

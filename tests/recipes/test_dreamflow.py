@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 import scorelift
-from scorelift.core.errors import ScoreliftError
+from scorelift.core.errors import EmptySceneError, ScoreliftError
 from scorelift.core.schedules import Constant
 from scorelift.distill.noise import Trajectory
 from scorelift.distill.twin import TwinConfig
@@ -210,6 +210,19 @@ def test_a_later_stages_prior_is_looked_for_before_the_first_step(tmp_path, monk
     with pytest.raises(ScoreliftError, match="Did you mean sdxl-refiner"):
         scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True)
     assert not (tmp_path / "r").exists()
+
+
+@needs_weights
+def test_thin_fog_is_rescued_by_a_density_when_it_is_resumed(tmp_path):
+    recipe = tiny("nerf")
+    thin = replace(recipe.nerf.scene, blob=2.0, density_bias=-3.0)
+    recipe = replace(recipe, nerf=replace(recipe.nerf, scene=thin))
+    for _ in range(2):
+        with pytest.raises(EmptySceneError, match=r"--finish\.density"):
+            scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True, resume=True)
+    recipe = replace(recipe, finish=replace(recipe.finish, density=0.08))
+    run = scorelift.generate("a yellow duck", out=tmp_path / "r", recipe=recipe, quiet=True, resume=True)
+    assert len(trimesh.load(run.path / "asset.glb", force="mesh").faces) > 50
 
 
 @needs_weights

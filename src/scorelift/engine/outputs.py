@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.camera_samplers import ring
-from ..core.errors import DamagedError, ScoreliftError, bad
+from ..core.errors import DamagedError, EmptySceneError, ScoreliftError, bad
 from ..core.files import write_bytes
 from ..core.memory import memory_errors
 from ..core.pictures import to_uint8, write_png
@@ -36,11 +36,24 @@ FORMATS = {"glb": "glb", "obj": "obj", "ply": "ply", "splat": "ply"}
 
 
 def make_asset(scene: Body, finish: Finish) -> Asset:
-    """Mesh, unwrap and bake a scene; on the CPU."""
+    """Mesh, unwrap and bake a scene; on the CPU.
+
+    Raises:
+        EmptySceneError: if it has no surface.
+        ScoreliftError: if it has none of the density that is asked for.
+    """
     scene = solid(scene, finish.mesh_resolution)
-    surface = extract_surface(
-        scene, resolution=finish.mesh_resolution, faces=finish.faces, distance=finish.distance, fov_deg=finish.fov_deg
-    )
+    try:
+        surface = extract_surface(
+            scene, resolution=finish.mesh_resolution, faces=finish.faces, distance=finish.distance,
+            fov_deg=finish.fov_deg, density=finish.density,
+        )  # fmt: skip
+    except EmptySceneError as error:
+        if not isinstance(scene, Volume):
+            raise
+        raise EmptySceneError(
+            f"{error} Or add --resume and --finish.density, a lower density of your choice."
+        ) from error
     asset = bake(colour_of(scene), surface, finish.texture)
     if not isinstance(scene, Model):
         return asset

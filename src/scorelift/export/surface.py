@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
+from ..core.errors import bad
 from ..scenes import Field, Mesh, Model, Solid, Volume
 from ..scenes.level import density_grid, empty_surface, surface_density
 from ..scenes.mesh import empty_mesh
@@ -33,9 +34,9 @@ class Surface:
 
 def extract_surface(
     scene: Solid, *, resolution: int, faces: int, keep: float = 0.02, blur: float = 1.2, distance: float = 3.0,
-    fov_deg: float | None = None,
+    fov_deg: float | None = None, density: float | None = None,
 ) -> Surface:  # fmt: skip
-    """The surface of a volume at its visible density, or of a mesh; specks removed, smoothed, simplified.
+    """The surface of a volume at its visible density, or a given one, or of a mesh, cleaned and simplified.
 
     A mesh that a user brought stays as it is.
 
@@ -46,9 +47,11 @@ def extract_surface(
         blur: of a volume's log density, in cells of a grid of 112.
         distance: of the cameras that decide which density is a volume's surface.
         fov_deg: their field of view; None: one that holds the object.
+        density: where a volume's surface is; None: where half of the light is stopped.
 
     Raises:
         EmptySceneError: if there is no surface.
+        ScoreliftError: if a volume has no place of the density that is given.
     """
     if isinstance(scene, Model):  # the user's own, as it is
         return Surface(scene.points.cpu().numpy(), scene.faces.cpu().numpy().astype(np.int32))
@@ -57,7 +60,8 @@ def extract_surface(
         mesh = trimesh.Trimesh(points, triangles, process=True)
     else:
         assert isinstance(scene, Volume)
-        mesh = _volume_surface(scene.field, resolution, blur, distance, fov_deg)
+        level = density or surface_density(scene.field, distance=distance, fov_deg=fov_deg)
+        mesh = _volume_surface(scene.field, resolution, blur, level)
     mesh = _largest_pieces(mesh, keep)
     if len(mesh.faces) < 4:
         raise empty_surface(scene.field) if isinstance(scene, Volume) else empty_mesh()
@@ -69,15 +73,14 @@ def extract_surface(
     return _tidy(points, triangles)
 
 
-def _volume_surface(
-    field: Field, resolution: int, blur: float, distance: float, fov_deg: float | None
-) -> trimesh.Trimesh:
-    """Marching cubes at the visible surface's density."""
-    level = surface_density(field, distance=distance, fov_deg=fov_deg)
+def _volume_surface(field: Field, resolution: int, blur: float, level: float) -> trimesh.Trimesh:
+    """Marching cubes at a density."""
     grid = np.pad(density_grid(field, resolution), 1)
     # The logarithm is nearer to linear across the surface; kept within bounds that are alike on both sides, so that
     # blurring, which closes pinholes and levels bumps, does not move a flat surface.
     log = gaussian_filter(np.clip(np.log(np.maximum(grid, 1e-12) / level), -2, 2), blur * resolution / 112)
+    if grid.max() <= level:
+        raise bad("finish.density", expected=f"a density that there is, below {grid.max():.3g}", got=level)
     if log.max() <= 0:
         raise empty_surface(field)
     vertices, triangles, _, _ = marching_cubes(log, 0.0, gradient_direction="ascent")

@@ -144,8 +144,9 @@ class Stage:
 
 
 FINISHES: dict[str, tuple[float, float]] = {
-    "mesh_resolution": (8, 1024), "faces": (4, 10_000_000), "texture": (16, 8192), "turntable_frames": (1, 10_000),
-    "turntable_size": (16, 4096), "preview_size": (16, 2048), "distance": (0.1, 1000), "fov_deg": (1, 170),
+    "density": (1e-4, 1e4), "mesh_resolution": (8, 1024), "faces": (4, 10_000_000), "texture": (16, 8192),
+    "turntable_frames": (1, 10_000), "turntable_size": (16, 4096), "preview_size": (16, 2048),
+    "distance": (0.1, 1000), "fov_deg": (1, 170),
 }  # fmt: skip
 "Between which these make files that can be made: what would fail at the end is told at the start."
 
@@ -158,6 +159,8 @@ class Finish:
     "Grid on which the surface is extracted."
     faces: int = 8000
     "The mesh is simplified to about this many triangles."
+    density: float | None = None
+    "At which a field, or Gaussians, have their surface; None: where half of the light is stopped."
     texture: int = 512
     "Height and width of the baked albedo."
     turntable_frames: int = 48
