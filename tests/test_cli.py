@@ -179,7 +179,7 @@ def test_another_prompt_goes_on_from_a_runs_field(finished, tmp_path):
 
 
 @needs_weights
-@pytest.mark.parametrize("form", ["glb", "obj", "ply"])
+@pytest.mark.parametrize("form", ["glb", "obj", "ply", "stl"])
 def test_export(finished, tmp_path, form):
     result = scorelift("export", str(finished), "--format", form, "--out", str(tmp_path / f"x.{form}"), cwd=tmp_path)
     assert result.returncode == 0, result.stderr

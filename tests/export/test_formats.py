@@ -17,6 +17,7 @@ from scorelift.export.obj import to_obj
 from scorelift.export.pictures import write_mp4
 from scorelift.export.ply import to_ply
 from scorelift.export.report import curve, report_html
+from scorelift.export.stl import to_stl
 from scorelift.export.texture import Asset
 from scorelift.recipes import find_recipe
 
@@ -43,6 +44,15 @@ def same(a: Asset, b: Asset) -> None:
 
 def test_glb_comes_back(asset):
     same(from_glb(to_glb(asset, "square")), asset)
+
+
+def test_stl_is_read_by_others_with_the_axes_of_obj_and_ply(asset):
+    data = to_stl(asset)
+    assert len(data) == 84 + 50 * len(asset.faces)
+    mesh, ply = (trimesh.load(BytesIO(d), file_type=kind) for d, kind in ((data, "stl"), (to_ply(asset), "ply")))
+    np.testing.assert_allclose(mesh.triangles, ply.triangles, atol=1e-6)
+    np.testing.assert_allclose(mesh.face_normals, [[0, 0, 1], [0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(np.frombuffer(data, "<f4", 3, offset=84), [0, 0, 1], atol=1e-6)
 
 
 def test_glb_axes_material_and_picture_as_others_read_them(asset):

@@ -164,13 +164,14 @@ def recipe_name(argv: Sequence[str]) -> str:
 
 
 def export(
-    run: Positional[Path], /, *, format: Literal["glb", "obj", "ply", "splat"] = "glb", out: Path | None = None
+    run: Positional[Path], /, *, format: Literal["glb", "obj", "ply", "stl", "splat"] = "glb", out: Path | None = None
 ) -> None:
     """Write a finished run's asset in another format.
 
     Args:
         run: Folder of the run.
-        format: GLB (one file), OBJ (with material and texture), PLY (vertex colours) or splat (a PLY of Gaussians).
+        format: GLB (one file), OBJ (with material and texture), PLY (vertex colours), STL (no colours) or splat (a
+            PLY of Gaussians).
         out: File to write, or a folder for asset.<format> (splats.ply); default the run's.
     """
     from ..engine.outputs import export_run

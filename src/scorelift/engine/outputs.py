@@ -22,6 +22,7 @@ from ..export.ply import to_ply
 from ..export.report import report_html
 from ..export.shots import Shot, grey_depth, shoot_mesh, shoot_scene
 from ..export.splats import to_splats
+from ..export.stl import to_stl
 from ..export.surface import extract_surface
 from ..export.texture import Asset, bake, colour_of
 from ..priors.base import Prior
@@ -31,7 +32,7 @@ from ..scenes.canvas import Flat
 from .results import final_scene, last_gaussians
 from .run import Run, slug
 
-FORMATS = {"glb": "glb", "obj": "obj", "ply": "ply", "splat": "ply"}
+FORMATS = {"glb": "glb", "obj": "obj", "ply": "ply", "stl": "stl", "splat": "ply"}
 "And how their files' names end."
 
 
@@ -163,7 +164,7 @@ def load_asset(run: Run) -> Asset:
 
 
 def export_run(run: Run | str | Path, form: str, out: str | Path | None = None) -> list[Path]:
-    """Write a finished run's asset as GLB, OBJ (with material and texture), PLY, or its Gaussians; returns the files.
+    """Write a finished run's asset as GLB, OBJ (with its texture), PLY, STL, or its Gaussians; returns the files.
 
     Args:
         out: the file to write, or a folder (a name without a suffix is one); default the run's.
@@ -197,4 +198,6 @@ def _mesh_files(asset: Asset, form: str, stem: str, name: str) -> dict[str, byte
     if form == "glb":
         return {f"{stem}.glb": to_glb(asset, name)}
     asset = asset.placed()
-    return to_obj(asset, stem) if form == "obj" else {f"{stem}.ply": to_ply(asset)}
+    if form == "obj":
+        return to_obj(asset, stem)
+    return {f"{stem}.stl": to_stl(asset)} if form == "stl" else {f"{stem}.ply": to_ply(asset)}
