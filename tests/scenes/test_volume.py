@@ -360,6 +360,27 @@ def test_centre_depth_is_finite_and_prefers_the_middle():
     assert float(grad[12, 12, 12]) < 0 < float(grad[12, 2, 12])  # descent fills the middle and clears the border
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.6])
+def test_centre_depth_pulls_a_ball_to_the_middle_or_leaves_it_there(offset):
+    scene, camera = shifted(offset), RingSampler(count=1, elevation_deg=0.0).ring()
+    optimizer = torch.optim.Adamax(scene.field.parameters(), lr=0.05)
+
+    def middle() -> float:
+        x = scene.render(camera, 24).opacity.detach()[0, 0].sum(0)
+        return float((x * torch.linspace(-1, 1, 24)).sum() / x.sum())
+
+    before = middle()
+    for _ in range(40):
+        optimizer.zero_grad()
+        centre_depth_loss(scene.render(camera, 24), far=4.0).backward()
+        optimizer.step()
+    if offset:
+        assert 0.3 < abs(before)
+        assert abs(middle()) < abs(before) - 0.02
+    else:
+        assert abs(middle()) < 0.02
+
+
 def test_centre_depth_however_far_off_and_of_the_smallest_pictures():
     depth, opacity = torch.zeros(1, 1, 9, 9), torch.ones(1, 1, 9, 9, requires_grad=True)
     loss = centre_depth_loss(Render(rgb=depth, opacity=opacity, depth=depth + 1e3), far=0.0)
