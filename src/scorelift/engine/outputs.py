@@ -133,7 +133,7 @@ def shooter(run: Run, source: str) -> Callable[[Shot], Tensor]:
         ScoreliftError: if the run has no such thing.
     """
     if source == "scene":
-        scene = final_scene(run).gridded()  # a network would be asked at every sample of every picture
+        scene = final_scene(run)
         return lambda shot: shoot_scene(scene, shot)
     asset = load_asset(run)
     return lambda shot: shoot_mesh(asset, shot)
