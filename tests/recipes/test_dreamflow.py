@@ -14,6 +14,7 @@ from scorelift.core.schedules import Constant
 from scorelift.distill.noise import Trajectory
 from scorelift.distill.twin import TwinConfig
 from scorelift.engine import job
+from scorelift.engine.outputs import export_run
 from scorelift.engine.results import final_scene
 from scorelift.priors.toybox import weights_path
 from scorelift.recipes import find_recipe
@@ -99,6 +100,11 @@ def test_until_stops_and_resume_goes_on_as_if_it_had_not(tmp_path):
     parts = scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("nerf"), quiet=True)
     assert parts.finished
     assert not (parts.path / "stages").exists()
+    asset = (parts.path / "asset.glb").read_bytes()
+    begun = parts.changed("geometry", parts.recipe.finish)  # and stopped at once
+    with pytest.raises(ScoreliftError, match=r"expected a run with an asset\.glb"):
+        export_run(begun, "obj")
+    assert (begun.path / "stages" / "nerf" / "asset.glb").read_bytes() == asset
     parts = scorelift.generate("a yellow duck", out=tmp_path / "parts", recipe=tiny("texture"), quiet=True, resume=True)
     for ours, theirs in zip(states(parts), states(whole), strict=True):
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

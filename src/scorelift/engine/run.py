@@ -115,6 +115,8 @@ class Run:
     def changed(self, until: str | None, finish: Finish) -> Run:
         """The same run, to be continued to another last stage, or to other outputs: those it has are made again.
 
+        What it had made of another stage goes to `stages/`.
+
         Raises:
             ScoreliftError: if it has gone farther already.
         """
@@ -124,8 +126,19 @@ class Run:
             raise bad("until", expected=f"a stage not before {begun[2]}, where the run stands", got=until)
         config = {**self.config, "recipe": to_json(recipe)}
         (self.path / "metrics.json").unlink(missing_ok=True)
+        before, after = (list(found.stages())[-1] for found in (self.recipe, recipe))
+        if before != after:
+            self._lay_aside(before)
         write_json(self.path / "config.json", config)
         return Run(self.path, config)
+
+    def _lay_aside(self, stage: str) -> None:
+        """Put preview and asset of what was the last stage with the others', so that they are not taken for later's."""
+        for name in ("preview.png", "asset.glb"):
+            if (self.path / name).exists():
+                (self.path / "stages" / stage).mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # another process of the team was quicker
+                    (self.path / name).replace(self.path / "stages" / stage / name)
 
     def keep_meshes(self, meshes: dict[str, str]) -> None:
         """Write down hashes of the meshes that users brought, by the options that name them.
