@@ -114,7 +114,7 @@ def test_a_truncated_mesh_is_told(tmp_path, browser):
     visitor = visit(run, browser, "mesh")
     visitor.shown.set("normals")
     visitor.paint(48, True)
-    assert "Error" in visitor.text.content
+    assert "damaged" in visitor.text.content
 
 
 @pytest.mark.parametrize(("aspect", "shape"), [(0.0, (48, 2, 3)), (math.inf, (48, 48, 3)), (math.nan, (48, 48, 3))])
