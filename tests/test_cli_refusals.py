@@ -72,7 +72,16 @@ def test_what_the_parser_complains_of(told, words, begin):
         ((*MUSHROOM, "--seed", str(1 << 64)), "seed: expected a whole number from 0 to"),
         ((*MUSHROOM, "--prior", ""), "prior: expected a prior's name"),
         ((*MUSHROOM, "--model.lora", "x"), "model: expected no such options for the embedded prior toybox"),
-        ((*MUSHROOM, "--shape.distiller.cfg-scale", "nan"), "distiller.cfg_scale: expected a finite number, got nan"),
+        (
+            (*MUSHROOM, "--shape.distiller.cfg-scale", "nan"),
+            "shape.distiller.cfg_scale: expected a finite number, got nan",
+        ),
+        (
+            (*MUSHROOM, "--surface.steps", "5", "--shape.steps", "0"),
+            "shape.steps: expected a whole number of at least 1",
+        ),
+        ((*MUSHROOM, "--shape.scene.count", "1"), "shape.scene.count: expected at least 4, got 1"),
+        ((*MUSHROOM, "--surface.distiller.twin.rank", "0"), "surface.distiller.twin.rank: expected a number above 0"),
         (("plan", "--model.precision", "fp16"), "model: expected no such options"),
         (("canvas", "a red duck", "--steps", "0"), "steps: expected at least 1, got 0"),
         (("canvas", "a red duck", "--pictures", "0"), "pictures: expected at least 1, got 0"),
