@@ -52,6 +52,7 @@ MUSHROOM = ("generate", "a red mushroom")
         ((*MUSHROOM, "--steps", "1.5"), "--steps: expected an integer, got '1.5'. See scorelift generate --help."),
         ((*MUSHROOM, "--shape.scene.opacity=x"), "--shape.scene.opacity: expected a number, got 'x'."),
         ((*MUSHROOM, "--stepz", "3"), "--stepz: no such option. Did you mean --steps?"),
+        ((*MUSHROOM, "--shape.latnt"), "--shape.latnt: no such option. Did you mean --shape.latent? See"),
         ((*MUSHROOM, "--device", "tpu"), "--device: expected one of auto, cpu, cuda, mps, got 'tpu'."),
         ((*MUSHROOM, "--steps"), "--steps: expected a value, got none."),
         ((*MUSHROOM, "--shape.optimizer.betas", "1"), "--shape.optimizer.betas: expected 2 values, got fewer."),

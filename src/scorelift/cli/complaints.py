@@ -49,7 +49,7 @@ def _strange(
     """Words the parser knows nothing of: options that do not exist, or a prompt without quotes."""
     options = [word for word in words if re.match(r"--?[A-Za-z]", word)]
     if options:
-        near = [line.split()[0] for line in lines if re.match(r" {5}-", line)][:3]
+        near = [line.split()[0].rstrip(",") for line in lines if re.match(r" {5}-", line)][:3]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return ScoreliftError(f"{', '.join(options)}: no such option.{hint} {see}")
     before = list(takewhile(lambda word: not word.startswith("-"), argv))
