@@ -35,3 +35,16 @@ def test_runs_of_one_lora_are_read(old, now):
     recipe = recipe_from_json(value)
     assert recipe.model == now
     assert recipe_from_json(to_json(recipe)) == recipe
+
+
+def test_what_a_field_refuses_is_said_with_its_place():
+    for name, value in (("steps", 0), ("noise", {"type": "Trajectory", "levels": 0}), ("size", "large")):
+        config = to_json(find_recipe("dreamflow"))
+        config["nerf"][name] = value
+        place = "nerf.noise.levels" if name == "noise" else f"nerf.{name}"
+        with pytest.raises(ScoreliftError, match=rf"another version\. {place}: expected"):
+            recipe_from_json(config)
+    config = to_json(find_recipe("dreamflow"))
+    config["finish"]["faces"] = 1
+    with pytest.raises(ScoreliftError, match=r"version\. finish\.faces: expected"):
+        recipe_from_json(config)

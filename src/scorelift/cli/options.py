@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from functools import wraps
 from inspect import signature
+from traceback import walk_tb
 from typing import Annotated, Any
 
 import tyro
 
+from ..core.errors import ScoreliftError, placed
 from .complaints import complaint
 
 Command = Callable[..., None]
@@ -32,7 +34,7 @@ def call(command: Command, argv: Sequence[str], prog: str) -> None:
     """Parse the options of a command, then run it; what the parser complains of becomes one sentence.
 
     Raises:
-        ScoreliftError: for options that cannot be parsed.
+        ScoreliftError: for options that cannot be parsed, or whose values a configuration refuses.
     """
 
     @wraps(command)
@@ -52,4 +54,18 @@ def call(command: Command, argv: Sequence[str], prog: str) -> None:
             if one.kind is one.POSITIONAL_ONLY and one.default is one.empty
         ]
         raise complaint(printed.getvalue(), argv, prog, places) from None
+    except ScoreliftError as error:
+        raise placed(error, _place(error, command)) from error
     action()
+
+
+def _place(error: ScoreliftError, command: Command) -> str:
+    """Where among the options the configuration stands that the parser was building when it was refused.
+
+    The frames of the parser have it.
+    """
+    frames = (frame.f_locals for frame, _ in walk_tb(error.__traceback__))
+    found = [values["field_name_prefix"] for values in frames if values.get("field_name_prefix")]
+    first, _, rest = (found or [""])[-1].partition(".")
+    flat = FLAT in getattr(command.__annotations__.get(first), "__metadata__", ())
+    return rest if flat else found[-1] if found else ""

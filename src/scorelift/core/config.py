@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import bad, check_finite
+from .errors import bad, check_finite, within
 
 
 def to_json(value: Any) -> Any:
@@ -127,16 +127,20 @@ def from_json(value: Any, classes: Iterable[type], anywhere: Collection[type] = 
         if "type" not in item:
             return {key: rebuild(part) for key, part in item.items()}
         if item["type"] not in known:
-            raise bad("configuration", expected=f"one of {', '.join(known)}", got=item["type"],
+            raise bad("type", expected=f"one of {', '.join(known)}", got=item["type"],
                       remedy="A class of your own is made known by scorelift.recipes.register.")  # fmt: skip
         cls = known[item["type"]]
         fields = {field.name for field in dataclasses.fields(cls)}
-        given = {key: rebuild(part) for key, part in item.items() if key != "type"}
+        given = {}
+        for key, part in item.items():
+            if key != "type":
+                with within(key):
+                    given[key] = rebuild(part)
         if unknown := set(given) - fields:
             raise bad(f"{cls.__name__}", expected=f"fields {', '.join(sorted(fields))}", got=", ".join(sorted(unknown)))
         for name, hint in _hints(cls).items():
             if name in given and type(given[name]) not in anywhere and not fits(given[name], hint):
-                raise bad(f"{cls.__name__}.{name}", expected=_said(hint), got=_said(given[name]))
+                raise bad(name, expected=_said(hint), got=_said(given[name]))
         return cls(**given)
 
     return rebuild(value)
