@@ -104,6 +104,6 @@ def test_it_is_named_where_the_text_encoders_do_not_fit(checkpoints):
 
 
 def test_other_numbers_of_bits_are_refused():
-    with pytest.raises(ScoreliftError, match=r"ModelOptions\.text_bits: expected .*8.*, got '4'"):
+    with pytest.raises(ScoreliftError, match=r"^text_bits: expected .*8.*, got '4'"):
         from_json({**to_json(EIGHT), "text_bits": 4}, [ModelOptions])
     assert from_json(to_json(EIGHT), [ModelOptions]) == EIGHT
