@@ -35,7 +35,7 @@ def remarks(recipe: Recipe, fitted: Recipe, prior: Prior, prompt: str) -> list[s
         fitted: as the prior makes it.
     """
     found = (unseen(prior, prompt), guidance(recipe, prior), beyond(recipe, prior), resized(recipe, fitted, prior))
-    return [*idle(recipe), *(text for text in found if text is not None)]
+    return [*idle(fitted), *(text for text in found if text is not None)]
 
 
 IDLE: tuple[tuple[str, str, Callable[[Stage], bool]], ...] = (

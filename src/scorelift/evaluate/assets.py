@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -125,6 +126,12 @@ class Board:
         self.captions, self.texts = list(captions), scorer.embed_texts(captions)
         self.kinds = [spec.kind if (spec := spec_of(text)) is not None else None for text in captions]
 
+    def among(self, captions: Sequence[str]) -> Board:
+        """The same with some of its captions alone."""
+        board, rows = copy(self), [self.captions.index(text) for text in captions]
+        board.captions, board.texts, board.kinds = list(captions), self.texts[rows], [self.kinds[i] for i in rows]
+        return board
+
     def marks(self, pictures: Float[Tensor, "n d"], own: str, mode: str) -> dict[str, float | None]:
         """R=1 and R=10, and how often the first caption names the right kind, which needs no colour."""
         found = retrieve(pictures, self.texts, [mine := self.captions.index(own)] * len(pictures))
@@ -155,9 +162,10 @@ class Yardstick:
                           remedy="Give one by --captions: among toys anybody finds it.")  # fmt: skip
             distractors = toybox_distractors(n, seed, self.prompts)
         choices, _ = candidates(self.prompts, distractors)
-        self.shapes = toybox_shapes(n, seed, self.prompts) if shapes is None else shapes
+        shapes = toybox_shapes(n, seed, self.prompts) if shapes is None else shapes
         self.scorer = load_scorer(settings.scorer)
         self.board = Board(choices, self.scorer)
+        self.shapes = Board(list(dict.fromkeys([*self.prompts, *shapes])), self.scorer)
         self.judge, self.about = load_judge()
 
     def _retrieval(self, prompt: str, take: Callable[[Shading], Float[Tensor, "n 3 h w"]]) -> dict[str, Any]:
@@ -166,7 +174,7 @@ class Yardstick:
         row: dict[str, Any] = {}
         for mode, pictures in seen.items():
             row |= self.board.marks(pictures, prompt, mode)
-        shapes = Board(of_each_shape([prompt, *self.prompts, *self.shapes]), self.scorer)
+        shapes = self.shapes.among(of_each_shape([prompt, *self.shapes.captions]))
         return row | {"r1_shape": shapes.marks(seen["textureless"], prompt, "shape")["r1_shape"]}
 
     @property
@@ -221,7 +229,7 @@ def check_finished(run: Run) -> None:
     if not run.finished:
         latest, last = run.latest_checkpoint(), list(run.recipe.stages())[-1]
         done = latest is not None and latest[2:] == (last, run.recipe.stages()[last].steps)
-        remedy = "Continue it with --resume" + (", or see what keeps it from an asset." if done else ".")
+        remedy = "Continue it with --resume" + (", which says what keeps it from an asset." if done else ".")
         raise bad("run", expected="a finished run", got=str(run.path), remedy=remedy)
 
 

@@ -61,7 +61,10 @@ def extract_surface(
     else:
         assert isinstance(scene, Volume)
         level = density or surface_density(scene.field, distance=distance, fov_deg=fov_deg)
-        mesh = _volume_surface(scene.field, resolution, blur, level)
+        grid = density_grid(scene.field, resolution)
+        if density and grid.max() <= density:
+            raise bad("finish.density", expected=f"a density that there is, below {grid.max():.3g}", got=density)
+        mesh = _volume_surface(scene.field, grid, blur, level)
     mesh = _largest_pieces(mesh, keep)
     if len(mesh.faces) < 4:
         raise empty_surface(scene.field) if isinstance(scene, Volume) else empty_mesh()
@@ -73,14 +76,12 @@ def extract_surface(
     return _tidy(points, triangles)
 
 
-def _volume_surface(field: Field, resolution: int, blur: float, level: float) -> trimesh.Trimesh:
-    """Marching cubes at a density."""
-    grid = np.pad(density_grid(field, resolution), 1)
+def _volume_surface(field: Field, grid: Float[np.ndarray, "n n n"], blur: float, level: float) -> trimesh.Trimesh:
+    """Marching cubes at a density of a field's grid."""
+    resolution, grid = len(grid), np.pad(grid, 1)
     # The logarithm is nearer to linear across the surface; kept within bounds that are alike on both sides, so that
     # blurring, which closes pinholes and levels bumps, does not move a flat surface.
     log = gaussian_filter(np.clip(np.log(np.maximum(grid, 1e-12) / level), -2, 2), blur * resolution / 112)
-    if grid.max() <= level:
-        raise bad("finish.density", expected=f"a density that there is, below {grid.max():.3g}", got=level)
     if log.max() <= 0:
         raise empty_surface(field)
     vertices, triangles, _, _ = marching_cubes(log, 0.0, gradient_direction="ascent")

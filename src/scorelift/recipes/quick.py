@@ -76,7 +76,7 @@ class Quick(Recipe):
     @classmethod
     def _preset(cls, name: str) -> Recipe:
         """Fewer steps go further: in `draft` the Gaussians' rates are doubled."""
-        scale, rate = {"draft": (1 / 3, Ramp(2e-2, 4e-3, log=True)), "long": (3.0, RATE)}[name]
+        scale, rate = {"draft": (1 / 3, Ramp(2.6e-2, 5.2e-3, log=True)), "long": (3.0, RATE)}[name]
         recipe = cls()
         stages = {n: s.lasting(round(s.steps * scale)) for n, s in recipe.stages().items()}
         shape = replace(stages["shape"], optimizer=replace(ADAM, rate=rate))
